@@ -1,0 +1,2 @@
+//! Containers.
+pub(crate) mod record;

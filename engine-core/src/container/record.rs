@@ -1,0 +1,18 @@
+//! What is recorded of a container: the wish, and what was decided when it was created.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ChainId, ImageId};
+use crate::spec::ContainerSpec;
+
+/// What is recorded of a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ContainerRecord {
+    /// What was asked for.
+    pub(crate) spec: ContainerSpec,
+    /// The image it was made from.
+    pub(crate) image: Option<ImageId>,
+    /// The layers under its own.
+    #[serde(default)]
+    pub(crate) chain: Vec<ChainId>,
+}

@@ -1,0 +1,2 @@
+//! Images: what the engine knows how to run.
+pub mod driver;

@@ -1,0 +1,2 @@
+//! Registries: where images come from.
+pub mod driver;

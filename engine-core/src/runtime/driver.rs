@@ -1,0 +1,201 @@
+//! The contract of a container runtime.
+//!
+//! **Life of a container**, in the words of the OCI runtime specification: [`Runtime::create`] begins to build it and
+//! returns as soon as its network namespace is there, so that the caller can wire that while the file systems are
+//! still being put together; [`Runtime::start`] waits until all is built and lets the program run; it ends by itself
+//! or by [`Runtime::kill`]; [`Runtime::delete`] takes away what is left.
+//!
+//! A container is found by its [`Place`] alone, from any process: a runtime keeps no list. Whoever called `create`
+//! and goes away before `start` leaves nothing behind. After `start` the container goes on without its caller
+//! ([`Lifetime::Detached`]) or ends with it ([`Lifetime::WithEngine`]).
+//!
+//! **State is derived**, never stored: see [`Runtime::state`]. When the program has ended, and its output has been
+//! read to the end and logged, the exit record is written at [`Place::exit_record`]; only then do waiters hear of it.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use oci_spec::runtime::{LinuxResources, Process, Spec};
+use serde::{Deserialize, Serialize};
+
+use super::session::Session;
+use crate::error::Result;
+use crate::id::ContainerId;
+use crate::spec::{AttachSpec, Lifetime, RootMount, Signal, TerminalSize, Timestamp};
+
+/// Where a container is found on this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its identifier.
+    pub id: ContainerId,
+    /// The directory of its sockets and locks. It may vanish at a reboot.
+    pub run_dir: PathBuf,
+    /// Where its exit record appears.
+    pub exit_record: PathBuf,
+    /// Its group in the cgroup tree, from the tree's root: `/engine/<id>`.
+    pub cgroup: String,
+}
+
+/// All that is needed to build a container: an OCI bundle, and what the specification leaves to the caller.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Where it will be found.
+    pub place: Place,
+    /// What to call it in the list of processes.
+    pub title: String,
+    /// How many times it was started before, so that an exit record tells which run it belongs to.
+    pub run: u64,
+    /// The OCI runtime configuration. Its `root.path` is not looked at, `root` below takes its place; the numeric
+    /// user in `process` is not looked at either, `user` takes its place.
+    pub spec: Spec,
+    /// The mounts that make the root file system.
+    pub root: Vec<RootMount>,
+    /// Who runs the program. Names are looked up in the container's own files, and only the runtime sees those put
+    /// together.
+    pub user: UserSpec,
+    /// What to do with its streams.
+    pub streams: Streams,
+    /// Run a small init as process 1.
+    pub init: bool,
+    /// What the end of the caller means for the container.
+    pub lifetime: Lifetime,
+    /// Make the exit record durable before telling of it; needless for a container that removes itself.
+    pub durable: bool,
+    /// Descriptors to keep open for as long as the container lives: the host's ports.
+    pub held: Vec<OwnedFd>,
+    /// Netlink messages to send when it has ended; see [`NetworkDriver::teardown`](crate::NetworkDriver::teardown).
+    pub teardown: Vec<Vec<u8>>,
+}
+
+/// Who runs a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSpec {
+    /// `user[:group]`, by name or number; empty means root.
+    pub user: String,
+    /// Further groups, by name or number.
+    pub additional_groups: Vec<String>,
+}
+
+/// What becomes of the streams of a container's program.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    /// The first size of its terminal, if it has one.
+    pub terminal_size: Option<TerminalSize>,
+    /// Keep standard input open.
+    pub open_stdin: bool,
+    /// Close standard input when the first client that was attached to it goes.
+    pub stdin_once: bool,
+    /// The file its output is logged to, in Docker's `json-file` format.
+    pub log: Option<PathBuf>,
+}
+
+/// What [`Runtime::create`] made.
+#[derive(Debug)]
+pub struct Created {
+    /// The first process, in the host's numbers.
+    pub pid: u32,
+    /// Its network namespace, if it has one of its own.
+    pub netns: Option<OwnedFd>,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Its monitor lives; the first process, in the host's numbers, once it is known.
+    Running {
+        /// The process.
+        pid: Option<u32>,
+    },
+    /// It ended, and the record says how.
+    Exited(ExitRecord),
+    /// There is neither a monitor nor a record: it never ran here, or its monitor was killed, or the host restarted.
+    Absent,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// Which run it was.
+    pub run: u64,
+    /// The program's exit code; 128 + n if signal n killed it.
+    pub code: i32,
+    /// Whether the kernel killed a process of it for want of memory.
+    pub oom_killed: bool,
+    /// When.
+    pub finished: Timestamp,
+}
+
+/// Another process for a running container.
+#[derive(Clone, Debug)]
+pub struct ExecBundle {
+    /// The process. As in [`Bundle`], its numeric user is not looked at.
+    pub process: Process,
+    /// Who runs it.
+    pub user: UserSpec,
+    /// The system calls it may make, as the container's; `None` for all.
+    pub seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
+    /// Whether somebody writes to its standard input.
+    pub stdin: bool,
+    /// The first size of its terminal.
+    pub terminal_size: Option<TerminalSize>,
+    /// Nobody reads its output; it runs on when the caller goes.
+    pub detach: bool,
+}
+
+/// Runs containers.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Begins to build the container; returns when its namespaces are there. Building goes on, up to the point where
+    /// its program would begin.
+    ///
+    /// # Errors
+    /// The step that failed. Nothing is left of the container then.
+    async fn create(&self, bundle: Bundle) -> Result<Created>;
+
+    /// Waits until a container that *this* runtime object created is built, and lets its program begin.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CommandNotFound`](crate::ErrorKind::CommandNotFound) and
+    /// [`CommandNotExecutable`](crate::ErrorKind::CommandNotExecutable) for the program,
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a user the files do not know; the step that failed
+    /// otherwise. Nothing is left of the container then.
+    async fn start(&self, place: &Place) -> Result<()>;
+
+    /// Gives up a container that this runtime object created and did not start. May be called twice.
+    async fn abandon(&self, place: &Place) -> Result<()>;
+
+    /// What the container is doing, found from the kernel and the exit record.
+    fn state(&self, place: &Place) -> Result<State>;
+
+    /// Attaches to the streams of a container that was created or runs.
+    async fn attach(&self, place: &Place, streams: AttachSpec) -> Result<Session>;
+
+    /// Sends a signal to the first process.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn kill(&self, place: &Place, signal: Signal) -> Result<()>;
+
+    /// Waits until the container has ended, and gives its record. Returns at once if it has; `None` if its monitor
+    /// ended without a record.
+    async fn wait(&self, place: &Place) -> Result<Option<ExitRecord>>;
+
+    /// Changes the size of the container's terminal.
+    async fn resize(&self, place: &Place, size: TerminalSize) -> Result<()>;
+
+    /// Runs another process in the container.
+    ///
+    /// # Errors
+    /// As [`Runtime::create`], and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not
+    /// run.
+    async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
+
+    /// Changes the limits of a running container.
+    async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;
+
+    /// Kills what is left of the container and takes away all that the runtime made for it, the exit record
+    /// excepted. May be called twice, and for a container that never was.
+    async fn delete(&self, place: &Place) -> Result<()>;
+}

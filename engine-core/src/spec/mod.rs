@@ -1,0 +1,32 @@
+//! What a caller asks for: plain data, one noun a file, serde in and out.
+//!
+//! A spec is a wish; nothing in this folder looks at the host. Fields that are left at their default mean what
+//! `docker run` means without the flag.
+
+mod container;
+mod exec;
+mod filter;
+mod image;
+mod logs;
+mod mount;
+mod network;
+mod port;
+mod resources;
+mod rootfs;
+mod security;
+mod signal;
+mod time;
+
+pub use container::{ContainerSpec, Lifetime, LogSpec, PullPolicy, RootSource};
+pub use exec::{AttachSpec, ExecSpec, TerminalSize};
+pub use filter::Filter;
+pub use image::{Compression, Descriptor, Platform};
+pub use logs::LogsSpec;
+pub use mount::{BindSpec, MountKind, MountSpec, Propagation, TmpfsSpec, VolumeMountSpec};
+pub use network::{DnsSpec, ExtraHost, NetworkMode, NetworkSpec, Subnet};
+pub use port::{PortSpec, Protocol};
+pub use resources::{DeviceRate, DeviceWeight, Resources, Rlimit};
+pub use rootfs::RootMount;
+pub use security::{DeviceSpec, Seccomp, SecuritySpec};
+pub use signal::Signal;
+pub use time::Timestamp;

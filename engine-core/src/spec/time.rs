@@ -1,0 +1,198 @@
+//! Points in time: nanoseconds since the epoch inside, RFC 3339 outside.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+const NANOS: i64 = 1_000_000_000;
+
+/// A point in time, to the nanosecond, UTC. Prints and parses RFC 3339, as Docker's API writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Now, by the host's wall clock.
+    pub fn now() -> Timestamp {
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        Timestamp(i64::try_from(nanos).unwrap_or(i64::MAX))
+    }
+
+    /// From nanoseconds since the epoch.
+    pub fn from_nanos(nanos: i64) -> Timestamp {
+        Timestamp(nanos)
+    }
+
+    /// Nanoseconds since the epoch.
+    pub fn nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(NANOS)
+    }
+
+    /// How much later this is than `earlier`; zero if it is not later.
+    pub fn since(self, earlier: Timestamp) -> std::time::Duration {
+        std::time::Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// Days since the epoch of a date of the proleptic Gregorian calendar, and back.
+/// The algorithm is Howard Hinnant's `days_from_civil`: years begin in March, so the leap day comes last.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.seconds();
+        let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
+        let second_of_day = seconds.rem_euclid(86_400);
+        let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        let nanos = self.0.rem_euclid(NANOS);
+        if nanos > 0 {
+            write!(f, ".{}", format!("{nanos:09}").trim_end_matches('0'))?;
+        }
+        f.write_str("Z")
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Error;
+
+    /// RFC 3339, section 5.6: a date, `T`, a time with any number of decimals, and `Z` or an offset.
+    fn from_str(text: &str) -> Result<Timestamp> {
+        parse(text).ok_or_else(|| {
+            Error::invalid(format!("time {text:?}"), "must look like 2026-11-24T12:00:00Z (RFC 3339)")
+        })
+    }
+}
+
+fn number(text: &str, min: i64, max: i64) -> Option<i64> {
+    let all_digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let value = if all_digits { text.parse().ok()? } else { return None };
+    (min..=max).contains(&value).then_some(value)
+}
+
+fn parse(text: &str) -> Option<Timestamp> {
+    let (date, rest) = (text.get(..10)?, text.get(10..)?);
+    let mut date = date.split('-');
+    let (year, month, day) =
+        (number(date.next()?, 0, 9999)?, number(date.next()?, 1, 12)?, number(date.next()?, 1, 31)?);
+    let days = days_from_civil(year, month, day);
+    if date.next().is_some() || civil_from_days(days) != (year, month, day) {
+        return None;
+    }
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (clock, rest) = (rest.get(..8)?, rest.get(8..)?);
+    let mut clock = clock.split(':');
+    let (hour, minute, second) =
+        (number(clock.next()?, 0, 23)?, number(clock.next()?, 0, 59)?, number(clock.next()?, 0, 60)?);
+    let (nanos, rest) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(rest) => {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            let digits = rest.get(..end.min(9))?;
+            number(digits, 0, NANOS)?;
+            (format!("{digits:0<9}").parse().ok()?, &rest[end..])
+        }
+    };
+    let offset = match rest {
+        "Z" | "z" => 0,
+        _ => {
+            let sign = match rest.get(..1)? {
+                "+" => 1,
+                "-" => -1,
+                _ => return None,
+            };
+            let (hours, minutes) = rest.get(1..)?.split_once(':')?;
+            sign * (number(hours, 0, 23)? * 3600 + number(minutes, 0, 59)? * 60)
+        }
+    };
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    seconds.checked_mul(NANOS)?.checked_add(nanos).map(Timestamp)
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> String {
+        time.to_string()
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Timestamp> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prints_and_parses_rfc_3339() {
+        let time = Timestamp::from_nanos(1_700_000_000_123_000_000);
+        assert_eq!(time.to_string(), "2023-11-14T22:13:20.123Z");
+        for same in
+            ["2023-11-14T22:13:20.123Z", "2023-11-14T23:13:20.123+01:00", "2023-11-14t22:13:20.123000z"]
+        {
+            assert_eq!(same.parse::<Timestamp>().expect("well formed"), time, "{same}");
+        }
+        assert_eq!(Timestamp::from_nanos(0).to_string(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn refuses_what_is_no_time() {
+        for bad in [
+            "",
+            "yesterday",
+            "2023-02-30T00:00:00Z",
+            "2023-11-14T22:13:20",
+            "2023-11-14T25:00:00Z",
+            "2023-11-14T22:13:20.Z",
+        ] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in ".{0,40}") {
+            let _ = text.parse::<Timestamp>();
+        }
+
+        #[test]
+        fn every_time_survives_its_own_text(nanos in 0..4_000_000_000_000_000_000i64) {
+            let time = Timestamp::from_nanos(nanos);
+            prop_assert_eq!(time.to_string().parse::<Timestamp>().expect("own text"), time);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Containers: what was asked for, and the facts of their last run.
+
+use rusqlite::params;
+
+use super::{Tx, column, document, parsed, to_document};
+use crate::container::record::ContainerRecord;
+use crate::error::Result;
+use crate::id::{ContainerId, ContainerName, ImageId};
+use crate::spec::Timestamp;
+
+/// A container with the facts of its last run.
+#[derive(Clone, Debug)]
+pub(crate) struct ContainerRow {
+    pub(crate) id: ContainerId,
+    pub(crate) name: ContainerName,
+    pub(crate) created: Timestamp,
+    /// How often it was started.
+    pub(crate) run: u64,
+    pub(crate) started: Option<Timestamp>,
+    /// When its last run ended; `None` while it may be running.
+    pub(crate) finished: Option<Timestamp>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) oom_killed: bool,
+    /// Why its last start failed.
+    pub(crate) failure: Option<String>,
+    pub(crate) record: ContainerRecord,
+}
+
+const COLUMNS: &str = "id, name, created, run, started, finished, exit_code, oom_killed, failure, record";
+
+fn time(row: &rusqlite::Row<'_>, index: usize) -> Result<Option<Timestamp>> {
+    Ok(column::<Option<i64>>(row, index)?.map(Timestamp::from_nanos))
+}
+
+fn container(row: &rusqlite::Row<'_>) -> Result<ContainerRow> {
+    Ok(ContainerRow {
+        id: parsed(row, 0)?,
+        name: parsed(row, 1)?,
+        created: Timestamp::from_nanos(column(row, 2)?),
+        run: u64::try_from(column::<i64>(row, 3)?).unwrap_or(0),
+        started: time(row, 4)?,
+        finished: time(row, 5)?,
+        exit_code: column(row, 6)?,
+        oom_killed: column(row, 7)?,
+        failure: column(row, 8)?,
+        record: document(row, 9)?,
+    })
+}
+
+/// Records a container that was created. `false` if the name is taken.
+pub(crate) fn insert(
+    tx: &Tx<'_>,
+    id: &ContainerId,
+    name: &ContainerName,
+    created: Timestamp,
+    record: &ContainerRecord,
+) -> Result<bool> {
+    let changed = tx.execute(
+        "INSERT INTO containers (id, name, image, created, record) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (name) DO NOTHING",
+        params![
+            id.as_str(),
+            name.as_str(),
+            record.image.as_ref().map(ImageId::as_str),
+            created.nanos(),
+            to_document(record)?
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+pub(crate) fn get(tx: &Tx<'_>, id: &ContainerId) -> Result<Option<ContainerRow>> {
+    tx.row(&format!("SELECT {COLUMNS} FROM containers WHERE id = ?1"), [id.as_str()], container)
+}
+
+pub(crate) fn by_name(tx: &Tx<'_>, name: &str) -> Result<Option<ContainerRow>> {
+    tx.row(&format!("SELECT {COLUMNS} FROM containers WHERE name = ?1"), [name], container)
+}
+
+/// The identifiers that begin with `prefix`; no more than two, as more are no help.
+pub(crate) fn by_prefix(tx: &Tx<'_>, prefix: &str) -> Result<Vec<ContainerId>> {
+    tx.rows("SELECT id FROM containers WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", [prefix], |row| {
+        parsed(row, 0)
+    })
+}
+
+/// All containers, newest first.
+pub(crate) fn list(tx: &Tx<'_>) -> Result<Vec<ContainerRow>> {
+    tx.rows(&format!("SELECT {COLUMNS} FROM containers ORDER BY created DESC, id"), [], container)
+}
+
+/// The containers of an image.
+pub(crate) fn of_image(tx: &Tx<'_>, image: &ImageId) -> Result<Vec<(ContainerId, ContainerName)>> {
+    tx.rows("SELECT id, name FROM containers WHERE image = ?1", [image.as_str()], |row| {
+        Ok((parsed(row, 0)?, parsed(row, 1)?))
+    })
+}
+
+/// The images that some container was made from.
+pub(crate) fn images(tx: &Tx<'_>) -> Result<Vec<ImageId>> {
+    tx.rows("SELECT DISTINCT image FROM containers WHERE image IS NOT NULL", [], |row| parsed(row, 0))
+}
+
+/// A start begins: gives the number of the run.
+pub(crate) fn begin_run(tx: &Tx<'_>, id: &ContainerId, now: Timestamp) -> Result<Option<u64>> {
+    tx.row(
+        "UPDATE containers
+         SET run = run + 1, started = ?2, finished = NULL, exit_code = NULL, oom_killed = 0, failure = NULL
+         WHERE id = ?1 RETURNING run",
+        params![id.as_str(), now.nanos()],
+        |row| Ok(u64::try_from(column::<i64>(row, 0)?).unwrap_or(0)),
+    )
+}
+
+/// Run number `run` ended so. Changes nothing if another run has begun, or the end is recorded already.
+pub(crate) fn end_run(
+    tx: &Tx<'_>,
+    id: &ContainerId,
+    run: u64,
+    finished: Timestamp,
+    exit_code: i32,
+    oom_killed: bool,
+) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE containers SET finished = ?3, exit_code = ?4, oom_killed = ?5
+         WHERE id = ?1 AND run = ?2 AND finished IS NULL",
+        params![id.as_str(), i64::try_from(run).unwrap_or(i64::MAX), finished.nanos(), exit_code, oom_killed],
+    )?;
+    Ok(changed == 1)
+}
+
+/// The start failed before the program began: the container is as it was created, with the reason kept.
+pub(crate) fn fail_run(tx: &Tx<'_>, id: &ContainerId, exit_code: i32, failure: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE containers SET started = NULL, finished = NULL, exit_code = ?2, failure = ?3 WHERE id = ?1",
+        params![id.as_str(), exit_code, failure],
+    )?;
+    Ok(())
+}
+
+/// Gives the container another name. `false` if that is taken.
+pub(crate) fn rename(tx: &Tx<'_>, id: &ContainerId, name: &ContainerName) -> Result<bool> {
+    Ok(tx.execute("UPDATE OR IGNORE containers SET name = ?2 WHERE id = ?1", [id.as_str(), name.as_str()])?
+        == 1)
+}
+
+/// Removes the record, with its leases and its hold on volumes; whether it was there is the answer.
+pub(crate) fn delete(tx: &Tx<'_>, id: &ContainerId) -> Result<bool> {
+    Ok(tx.execute("DELETE FROM containers WHERE id = ?1", [id.as_str()])? == 1)
+}

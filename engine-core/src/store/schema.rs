@@ -1,0 +1,113 @@
+//! The tables, and how older stores become newer ones.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::failed;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Each step takes a store from the version of its index to the next one. Steps are never changed once released,
+/// only added.
+const STEPS: [&str; 1] = [VERSION_1];
+
+const VERSION_1: &str = "
+    -- An image: a configuration and the manifest it came with.
+    CREATE TABLE images (
+        id       TEXT PRIMARY KEY,
+        created  INTEGER,
+        record   TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- What images are called: by tag, or by the digest they were pulled by.
+    CREATE TABLE image_names (
+        reference TEXT PRIMARY KEY,
+        image     TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_names_image ON image_names (image);
+
+    -- Unpacked layers. A row is written after the directory is in its place.
+    CREATE TABLE layers (
+        chain   TEXT PRIMARY KEY,
+        parent  TEXT,
+        diff_id TEXT NOT NULL,
+        size    INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Containers. `run` counts the starts; `started`, `finished` and `exit_code` are those of the last one. There is
+    -- no column for what a container does now: that is found from its monitor.
+    CREATE TABLE containers (
+        id         TEXT PRIMARY KEY,
+        name       TEXT NOT NULL UNIQUE,
+        image      TEXT,
+        created    INTEGER NOT NULL,
+        run        INTEGER NOT NULL DEFAULT 0,
+        started    INTEGER,
+        finished   INTEGER,
+        exit_code  INTEGER,
+        oom_killed INTEGER NOT NULL DEFAULT 0,
+        failure    TEXT,
+        record     TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX containers_image ON containers (image);
+
+    CREATE TABLE networks (
+        id      TEXT PRIMARY KEY,
+        name    TEXT NOT NULL UNIQUE,
+        created INTEGER NOT NULL,
+        record  TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- The places of running containers in networks; a row is the lease of its address.
+    CREATE TABLE endpoints (
+        container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+        network   TEXT NOT NULL REFERENCES networks (id),
+        address   INTEGER NOT NULL,
+        record    TEXT NOT NULL,
+        PRIMARY KEY (container, network),
+        UNIQUE (network, address)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE volumes (
+        name    TEXT PRIMARY KEY,
+        created INTEGER NOT NULL,
+        record  TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Which containers have which volumes, running or not.
+    CREATE TABLE volume_users (
+        volume    TEXT NOT NULL REFERENCES volumes (name),
+        container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+        PRIMARY KEY (volume, container)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX volume_users_container ON volume_users (container);
+";
+
+fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0)).map(|v| v as usize)
+}
+
+/// Brings the store to this version.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a store of a later version.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    let found = version(connection).map_err(|e| failed(path, e))?;
+    if found > STEPS.len() {
+        return Err(Error::new(ErrorKind::Unsupported, format!("store {}", path.display()))
+            .because(format!("its format is version {found}, this program knows up to {}", STEPS.len()))
+            .with_remedy("use the version of the engine that wrote it, or a later one"));
+    }
+    if found == STEPS.len() {
+        return Ok(());
+    }
+    // Another process may be at the same step; who comes second finds it done.
+    let tx =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(path, e))?;
+    let found = version(&tx).map_err(|e| failed(path, e))?;
+    for step in STEPS.iter().skip(found) {
+        tx.execute_batch(step).map_err(|e| failed(path, e))?;
+    }
+    tx.pragma_update(None, "user_version", STEPS.len() as u32).map_err(|e| failed(path, e))?;
+    tx.commit().map_err(|e| failed(path, e))
+}
