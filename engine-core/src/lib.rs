@@ -8,6 +8,7 @@ mod event;
 mod id;
 pub mod image;
 pub mod network;
+mod parts;
 mod reference;
 pub mod registry;
 pub mod runtime;
