@@ -1,0 +1,108 @@
+//! Device nodes and the usual links of `/dev`.
+
+use alloc::vec::Vec;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use rustix::io::Errno;
+
+use crate::failure::{Result, Step, failure};
+use crate::plan::Device;
+use crate::rootfs::{clear, directory};
+use crate::wire::Cause;
+
+/// Links that programs expect (OCI runtime-spec, config-linux.md, "Default Devices" and "/dev symbolic links").
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// Makes the nodes beneath `root`, and the links if `/dev` is the container's own.
+pub(crate) fn make(root: BorrowedFd<'_>, devices: &[Device]) -> Result<()> {
+    let dev = directory(root, "/dev", true)?;
+    for (name, target) in LINKS {
+        match rustix::fs::symlinkat(target, &dev, name) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).step("link /dev", name),
+        }
+    }
+    for device in devices {
+        let (parent, name) = device.path.rsplit_once('/').unwrap_or(("", &device.path));
+        let other: OwnedFd;
+        let parent = if parent == "/dev" {
+            dev.as_fd()
+        } else {
+            other = directory(root, parent, false)?;
+            other.as_fd()
+        };
+        node(parent, name, device)?;
+    }
+    Ok(())
+}
+
+/// Makes one node. One that is there already must be the same device, or it is somebody's trap.
+fn node(parent: BorrowedFd<'_>, name: &str, device: &Device) -> Result<()> {
+    let kind = FileType::from_raw_mode(device.mode);
+    let mode = Mode::from_raw_mode(device.mode & 0o7777);
+    let number = rustix::fs::makedev(device.major, device.minor);
+    match rustix::fs::mknodat(parent, name, kind, mode, number) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            let there = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).step("examine", &device.path)?;
+            let same = FileType::from_raw_mode(there.st_mode) == kind
+                && (kind == FileType::Fifo || there.st_rdev == number);
+            if !same {
+                return Err(failure(Cause::Escape, Errno::EXIST, "something else is at device", &device.path));
+            }
+            return Ok(());
+        }
+        Err(errno) => return Err(errno).step("make device", &device.path),
+    }
+    // The mode was cut by the mask of this process.
+    rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).step("set the mode of device", &device.path)?;
+    if (device.uid, device.gid) != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .step("set the owner of device", &device.path)?;
+    }
+    Ok(())
+}
+
+/// The file over which the terminal is mounted as `/dev/console`: new, so that it is no link (CVE-2025-52565).
+pub(crate) fn console_target(root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    use rustix::fs::OFlags;
+    let dev = directory(root, "/dev", true)?;
+    clear(dev.as_fd(), "console").step("clear", "/dev/console")?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    rustix::fs::openat(&dev, "console", flags, Mode::from_raw_mode(0o600)).step("make", "/dev/console")
+}
+
+/// Reads a file beneath `root` of at most `limit` bytes; nothing if it is not there.
+pub(crate) fn read_bounded(root: BorrowedFd<'_>, path: &str, limit: usize) -> Result<Vec<u8>> {
+    use rustix::fs::{OFlags, ResolveFlags};
+    let file = match crate::rootfs::resolve_in(root, path, OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+        Err(errno) => return Err(errno).step("open", path),
+    };
+    let stat = rustix::fs::fstat(&file).step("examine", path)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(Vec::new());
+    }
+    let mut content = Vec::new();
+    content.resize((stat.st_size as usize).min(limit), 0);
+    let mut at = 0;
+    while at < content.len() {
+        match rustix::io::read(&file, &mut content[at..]) {
+            Ok(0) => break,
+            Ok(read) => at += read,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).step("read", path),
+        }
+    }
+    content.truncate(at);
+    Ok(content)
+}

@@ -1,0 +1,387 @@
+//! The streams of one program and the clients that are attached to them: bytes in, bytes out, and nobody waits for
+//! anybody who does not have to be waited for.
+//!
+//! A client that reads slowly stops the program, as a slow reader of a pipe does, once [`QUEUE`] bytes wait for it;
+//! the log never does. A program that does not read its input stops the client that writes it.
+
+use alloc::vec::Vec;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+use crate::console;
+use crate::control::receive;
+use crate::log::{Log, Stream};
+use crate::wire::{self, CHUNK, HEADER, Kind, streams};
+
+/// More is not kept for a client that does not read, nor for a program that does not.
+const QUEUE: usize = 256 << 10;
+
+/// Something for the role to deal with.
+pub(crate) enum Event {
+    /// A client asks for something that is not about streams.
+    Request(u32, Kind, Vec<u8>),
+    /// A client is gone.
+    Gone(u32),
+    /// One of the role's own descriptors is ready: its place in the list.
+    Ready(usize),
+}
+
+/// The streams and their clients.
+#[derive(Default)]
+pub(crate) struct Hub {
+    /// Standard output and error; a terminal is the first.
+    outputs: [Option<OwnedFd>; 2],
+    terminal: bool,
+    stdin: Option<OwnedFd>,
+    /// Close standard input when the first client that was attached to it goes.
+    stdin_once: bool,
+    input: Vec<u8>,
+    /// Standard input ends when `input` is written.
+    ending: bool,
+    clients: Vec<Client>,
+    log: Option<Log>,
+    buffer: Vec<u8>,
+    next: u32,
+}
+
+struct Client {
+    id: u32,
+    socket: OwnedFd,
+    streams: u8,
+    received: Vec<u8>,
+    queue: Vec<u8>,
+    gone: bool,
+}
+
+/// What a descriptor in the list of poll(2) is.
+enum Source {
+    Output(usize),
+    Stdin,
+    Client(usize),
+    Other(usize),
+}
+
+impl Hub {
+    /// The program's standard input and log.
+    pub(crate) fn set_streams(&mut self, stdin: Option<OwnedFd>, stdin_once: bool, log: Option<Log>) {
+        (self.stdin, self.stdin_once, self.log) = (stdin, stdin_once, log);
+    }
+
+    /// The program's outputs are pipes.
+    pub(crate) fn set_outputs(&mut self, stdout: OwnedFd, stderr: OwnedFd) {
+        self.outputs = [Some(stdout), Some(stderr)];
+    }
+
+    /// The program has a terminal; this is its master.
+    pub(crate) fn set_terminal(&mut self, master: OwnedFd, takes_input: bool) {
+        self.stdin = if takes_input { rustix::io::fcntl_dupfd_cloexec(&master, 3).ok() } else { None };
+        self.outputs = [Some(master), None];
+        self.terminal = true;
+    }
+
+    /// A new client, attached to `streams`; gives its number.
+    pub(crate) fn add_client(&mut self, socket: OwnedFd, streams: u8) -> u32 {
+        let _ = rustix::io::ioctl_fionbio(&socket, true);
+        self.next += 1;
+        let id = self.next;
+        let client = Client { id, socket, streams, received: Vec::new(), queue: Vec::new(), gone: false };
+        self.clients.push(client);
+        id
+    }
+
+    /// Sends a frame to one client, with a descriptor if there is one. Small: it is not subject to the queue's limit.
+    pub(crate) fn reply(&mut self, id: u32, kind: Kind, payload: &[u8], descriptor: Option<BorrowedFd<'_>>) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else { return };
+        let frame = wire::frame(kind, payload);
+        match descriptor {
+            Some(descriptor) => {
+                client.drain_queue();
+                let sent = crate::control::send_all(&client.socket, &frame, &[descriptor]);
+                client.gone |= sent.is_err();
+            }
+            None => client.send(&frame),
+        }
+    }
+
+    /// Sends a frame to all clients.
+    pub(crate) fn tell_all(&mut self, kind: Kind, payload: &[u8]) {
+        let frame = wire::frame(kind, payload);
+        for client in &mut self.clients {
+            client.send(&frame);
+        }
+    }
+
+    /// Waits for something to happen, at most for `timeout`, and deals with all that is about streams.
+    pub(crate) fn turn(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        timeout: Option<&Timespec>,
+    ) -> rustix::io::Result<Vec<Event>> {
+        let (ready, sources) = {
+            let mut sources = Vec::with_capacity(8);
+            let mut fds = Vec::with_capacity(8);
+            let crowded = self.clients.iter().any(|client| client.queue.len() > QUEUE);
+            for (i, output) in self.outputs.iter().enumerate() {
+                if let Some(output) = output
+                    && !crowded
+                {
+                    fds.push(PollFd::new(output, PollFlags::IN));
+                    sources.push(Source::Output(i));
+                }
+            }
+            if let Some(stdin) = &self.stdin
+                && !self.input.is_empty()
+            {
+                fds.push(PollFd::new(stdin, PollFlags::OUT));
+                sources.push(Source::Stdin);
+            }
+            for (i, client) in self.clients.iter().enumerate() {
+                let mut flags = PollFlags::empty();
+                if self.input.len() <= QUEUE || client.streams & streams::STDIN == 0 {
+                    flags |= PollFlags::IN;
+                }
+                if !client.queue.is_empty() {
+                    flags |= PollFlags::OUT;
+                }
+                fds.push(PollFd::new(&client.socket, flags));
+                sources.push(Source::Client(i));
+            }
+            for (i, other) in others.iter().enumerate() {
+                fds.push(PollFd::from_borrowed_fd(*other, PollFlags::IN));
+                sources.push(Source::Other(i));
+            }
+            match poll(&mut fds, timeout) {
+                Ok(_) => {}
+                Err(Errno::INTR) => return Ok(Vec::new()),
+                Err(errno) => return Err(errno),
+            }
+            (fds.iter().map(|fd| fd.revents()).collect::<Vec<_>>(), sources)
+        };
+        let mut events = Vec::new();
+        for (flags, source) in ready.into_iter().zip(sources) {
+            if flags.is_empty() {
+                continue;
+            }
+            match source {
+                Source::Output(i) => {
+                    self.read_output(i);
+                }
+                Source::Stdin => self.write_input(),
+                Source::Client(i) => self.serve(i, flags, &mut events),
+                Source::Other(i) => events.push(Event::Ready(i)),
+            }
+        }
+        self.forget_gone(&mut events);
+        Ok(events)
+    }
+
+    /// Reads once from an output; whether there may be more now is the answer.
+    fn read_output(&mut self, i: usize) -> bool {
+        let Some(output) = self.outputs.get(i).and_then(Option::as_ref) else { return false };
+        self.buffer.resize(CHUNK, 0);
+        let length = match rustix::io::read(output, &mut self.buffer) {
+            Ok(0) => {
+                self.outputs[i] = None;
+                return false;
+            }
+            Ok(length) => length,
+            Err(Errno::INTR) => return true,
+            Err(Errno::AGAIN) => return false,
+            // A terminal whose last user is gone says EIO.
+            Err(_) => {
+                self.outputs[i] = None;
+                return false;
+            }
+        };
+        let bytes = self.buffer.get(..length).unwrap_or_default();
+        let (kind, stream, wanted) = match i {
+            0 => (Kind::Stdout, Stream::Stdout, streams::STDOUT),
+            _ => (Kind::Stderr, Stream::Stderr, streams::STDERR),
+        };
+        if let Some(log) = &mut self.log {
+            log.write(stream, bytes, now());
+        }
+        for client in self.clients.iter_mut().filter(|client| client.streams & wanted != 0) {
+            client.send(&wire::header(kind, length));
+            client.send(bytes);
+        }
+        true
+    }
+
+    fn write_input(&mut self) {
+        let Some(stdin) = &self.stdin else {
+            self.input.clear();
+            return;
+        };
+        match rustix::io::write(stdin, &self.input) {
+            Ok(written) => {
+                self.input.drain(..written.min(self.input.len()));
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // Nobody reads any more.
+            Err(_) => {
+                self.input.clear();
+                self.stdin = None;
+            }
+        }
+        if self.input.is_empty() {
+            self.input.shrink_to(CHUNK);
+            if self.ending {
+                self.stdin = None;
+            }
+        }
+    }
+
+    /// Standard input ends once all that came is written. A terminal has no end of input of its own.
+    fn end_input(&mut self) {
+        if self.terminal {
+            return;
+        }
+        self.ending = true;
+        if self.input.is_empty() {
+            self.stdin = None;
+        }
+    }
+
+    fn serve(&mut self, i: usize, flags: PollFlags, events: &mut Vec<Event>) {
+        if flags.contains(PollFlags::OUT)
+            && let Some(client) = self.clients.get_mut(i)
+        {
+            client.drain_queue();
+        }
+        if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            self.buffer.resize(CHUNK, 0);
+            let Some(client) = self.clients.get_mut(i) else { return };
+            // Nobody but the engine that started the role passes descriptors, and that only with the plan.
+            match receive(&client.socket, &mut self.buffer, &mut Vec::new()) {
+                Ok(0) => client.gone = true,
+                Ok(length) => client.received.extend_from_slice(self.buffer.get(..length).unwrap_or_default()),
+                Err(Errno::AGAIN) => {}
+                Err(_) => client.gone = true,
+            }
+            while let Some((kind, payload)) = self.take_frame(i) {
+                self.handle(i, kind, payload, events);
+            }
+        }
+    }
+
+    /// The next whole frame that client `i` sent.
+    fn take_frame(&mut self, i: usize) -> Option<(Kind, Vec<u8>)> {
+        let client = self.clients.get_mut(i)?;
+        let header = client.received.first_chunk::<HEADER>()?;
+        let Some((kind, length)) = wire::parse_header(*header).filter(|(_, length)| *length <= 2 * CHUNK) else {
+            client.gone = true;
+            client.received.clear();
+            return None;
+        };
+        if client.received.len() < HEADER + length {
+            return None;
+        }
+        let payload = client.received.get(HEADER..HEADER + length)?.to_vec();
+        client.received.drain(..HEADER + length);
+        client.received.shrink_to(CHUNK);
+        match Kind::from_byte(kind) {
+            Some(kind) => Some((kind, payload)),
+            None => self.take_frame(i),
+        }
+    }
+
+    fn handle(&mut self, i: usize, kind: Kind, payload: Vec<u8>, events: &mut Vec<Event>) {
+        let Some(client) = self.clients.get_mut(i) else { return };
+        match kind {
+            Kind::Stdin if self.ending || self.stdin.is_none() => {}
+            Kind::Stdin if client.streams & streams::STDIN != 0 => {
+                self.input.extend_from_slice(&payload);
+                self.write_input();
+            }
+            Kind::StdinEnd if client.streams & streams::STDIN != 0 => {
+                if self.stdin_once {
+                    self.end_input();
+                }
+            }
+            Kind::Attach => {
+                client.streams = payload.first().copied().unwrap_or(0);
+                client.send(&wire::frame(Kind::Done, &0i32.to_be_bytes()));
+            }
+            Kind::Resize => {
+                if let ([a, b, c, d], Some(master)) = (payload.as_slice(), &self.outputs[0])
+                    && self.terminal
+                {
+                    console::resize(master, u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+                }
+            }
+            kind => events.push(Event::Request(client.id, kind, payload)),
+        }
+    }
+
+    fn forget_gone(&mut self, events: &mut Vec<Event>) {
+        let mut input_ended = false;
+        self.clients.retain(|client| {
+            if client.gone {
+                events.push(Event::Gone(client.id));
+                input_ended |= client.streams & streams::STDIN != 0;
+            }
+            !client.gone
+        });
+        if input_ended && self.stdin_once {
+            self.end_input();
+        }
+    }
+
+    /// The program has ended: reads what it left in its outputs, and finishes the log.
+    pub(crate) fn drain_outputs(&mut self) {
+        for i in 0..self.outputs.len() {
+            while self.read_output(i) {
+                if self.clients.iter().any(|client| client.queue.len() > QUEUE) {
+                    self.flush_clients();
+                }
+            }
+            self.outputs[i] = None;
+        }
+        self.stdin = None;
+        if let Some(log) = &mut self.log {
+            log.finish(now());
+        }
+    }
+
+    /// Sends all that waits for clients, waiting for them.
+    pub(crate) fn flush_clients(&mut self) {
+        for client in &mut self.clients {
+            let queue = core::mem::take(&mut client.queue);
+            if !client.gone && crate::control::send_all(&client.socket, &queue, &[]).is_err() {
+                client.gone = true;
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Sends `bytes` at once as far as the socket takes them, and keeps the rest.
+    fn send(&mut self, mut bytes: &[u8]) {
+        while self.queue.is_empty() && !self.gone && !bytes.is_empty() {
+            match send(self.socket.as_fd(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => self.gone = true,
+            }
+        }
+        if !self.gone {
+            self.queue.extend_from_slice(bytes);
+        }
+    }
+
+    fn drain_queue(&mut self) {
+        let queue = core::mem::take(&mut self.queue);
+        self.send(&queue);
+    }
+}
+
+/// Nanoseconds since the epoch.
+pub(crate) fn now() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}

@@ -1,0 +1,247 @@
+//! What the shim is told to do: decided, checked and ordered by the engine. The shim decides nothing and parses
+//! nothing of it; text from an image is data here.
+//!
+//! Paths of the host are absolute and the engine's own, or the user's as given. Paths of the container are resolved
+//! beneath its root, never joined to one of the host.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+/// A container to build and to look after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerPlan {
+    /// The directory for the lock, the socket and the process number.
+    pub run_dir: String,
+    /// The file the exit record is renamed to.
+    pub exit_record: String,
+    /// Sync the exit record.
+    pub durable: bool,
+    /// Which run of the container it is.
+    pub run: u64,
+    /// Kill the container when the control socket closes.
+    pub with_engine: bool,
+    /// Batches for a `NETLINK_NETFILTER` socket to send when the container has ended.
+    pub teardown: Vec<Vec<u8>>,
+    /// The container's group.
+    pub cgroup: Cgroup,
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// The root file system.
+    pub root: Root,
+    /// How mounts travel between the container and the host: `MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`.
+    pub propagation: u32,
+    /// What is mounted over it, in order.
+    pub mounts: Vec<Mount>,
+    /// Device nodes to make.
+    pub devices: Vec<Device>,
+    /// Paths to hide.
+    pub masked: Vec<String>,
+    /// Paths to make read-only.
+    pub readonly: Vec<String>,
+    /// Settings below `/proc/sys`, by path: `net/ipv4/ip_forward`.
+    pub sysctls: Vec<(String, String)>,
+    /// The host name, if the UTS namespace is its own.
+    pub hostname: Option<String>,
+    /// The NIS domain name, likewise.
+    pub domainname: Option<String>,
+    /// The program.
+    pub process: Process,
+    /// What becomes of its streams.
+    pub streams: Streams,
+    /// Run a small init as process 1, and the program as its child.
+    pub init: bool,
+}
+
+/// A process to run in a running container. The container's first process comes as a pidfd with the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecPlan {
+    /// The namespaces to enter, as `CLONE_NEW*` flags.
+    pub namespaces: u32,
+    /// The container's group.
+    pub cgroup: Cgroup,
+    /// The program.
+    pub process: Process,
+    /// Whether somebody writes to standard input.
+    pub stdin: bool,
+    /// The first size of the terminal: rows and columns.
+    pub terminal_size: Option<(u16, u16)>,
+    /// Nobody reads the output, and the process outlives the control socket.
+    pub detach: bool,
+}
+
+/// A group in the cgroup tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// Files that a process writes `0` to in order to join.
+    pub join: Vec<String>,
+    /// Directories to remove when the container has ended.
+    pub dirs: Vec<String>,
+    /// The file with a line `oom_kill N`.
+    pub oom: Option<String>,
+}
+
+/// Namespaces of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Those of its own, as `CLONE_NEW*` flags.
+    pub new: u32,
+    /// Those to join: flag and file.
+    pub join: Vec<(u32, String)>,
+}
+
+/// A root file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Where it comes from.
+    pub source: RootSource,
+    /// It is read-only.
+    pub readonly: bool,
+}
+
+/// Where a root file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootSource {
+    /// An overlay.
+    Overlay {
+        /// Read-only directories, topmost first.
+        lower: Vec<String>,
+        /// The writable directory and its work directory.
+        upper: Option<(String, String)>,
+        /// What is written may be lost in a crash of the host.
+        volatile: bool,
+    },
+    /// A directory, mounts below it included.
+    Directory(String),
+}
+
+/// Something mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where, beneath the container's root.
+    pub target: String,
+    /// What.
+    pub source: MountSource,
+    /// Attributes to set, as `MOUNT_ATTR_*`.
+    pub set: u64,
+    /// Attributes to clear, as `MOUNT_ATTR_*`.
+    pub clear: u64,
+    /// They hold for the mounts below it too.
+    pub recursive: bool,
+    /// How mounts travel, as `MS_*`; 0 leaves it as it is.
+    pub propagation: u32,
+    /// The engine itself asked for it, so that nothing on the way to the target may be a symbolic link.
+    pub system: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A new file system of this type with these parameters; one without a value is a flag.
+    Filesystem {
+        /// As in `/proc/filesystems`.
+        kind: String,
+        /// What shows as the source.
+        source: String,
+        /// Parameters of the file system.
+        parameters: Vec<(String, Option<String>)>,
+    },
+    /// A file or directory of the host.
+    Bind {
+        /// Its path.
+        path: String,
+        /// With the mounts below it.
+        recursive: bool,
+    },
+    /// The container's own part of the cgroup tree: the mounts of the hierarchies, each with the names it is
+    /// mounted by (empty for the only one) and its file system type and parameters.
+    Cgroups(Vec<CgroupMount>),
+}
+
+/// The mount of one cgroup hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupMount {
+    /// The directory below the mount's target; empty for the target itself.
+    pub directory: String,
+    /// `cgroup` or `cgroup2`.
+    pub kind: String,
+    /// Parameters: the controllers.
+    pub parameters: Vec<(String, Option<String>)>,
+    /// Other names of the directory.
+    pub links: Vec<String>,
+}
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its path in the container.
+    pub path: String,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`, and the permissions.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A program and what it may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// `KEY=value`.
+    pub env: Vec<String>,
+    /// An absolute path of the container; made if it is not there.
+    pub cwd: String,
+    /// `user[:group]`, by name or number; empty means root.
+    pub user: String,
+    /// Further groups, by name or number.
+    pub additional_groups: Vec<String>,
+    /// It has a terminal.
+    pub terminal: bool,
+    /// Capabilities, a bit each.
+    pub capabilities: Capabilities,
+    /// No new privileges through execve.
+    pub no_new_privileges: bool,
+    /// The seccomp filter, an array of `struct sock_filter`, and the flags to load it with.
+    pub seccomp: Option<(Vec<u8>, u32)>,
+    /// `RLIMIT_*`, soft and hard limit.
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// For `/proc/self/oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// The file mode creation mask.
+    pub umask: Option<u32>,
+}
+
+/// Capability sets, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// What may ever be had.
+    pub bounding: u64,
+    /// What is in force.
+    pub effective: u64,
+    /// What may be put in force.
+    pub permitted: u64,
+    /// What is kept over execve, where the file says so.
+    pub inheritable: u64,
+    /// What is kept over execve of any file.
+    pub ambient: u64,
+}
+
+/// What becomes of the streams of a container's program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// The first size of its terminal: rows and columns.
+    pub terminal_size: Option<(u16, u16)>,
+    /// Keep standard input open.
+    pub open_stdin: bool,
+    /// Close standard input when the first client that was attached to it goes.
+    pub stdin_once: bool,
+    /// The file its output is logged to.
+    pub log: Option<String>,
+}

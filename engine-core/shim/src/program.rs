@@ -1,0 +1,68 @@
+//! The entry of the helper program: leaves its starter, and becomes what the first frame says.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::control::receive_frame;
+use crate::failure::{Result, Step, failure};
+use crate::wire::{Cause, Kind, VERSION};
+use crate::{control, exec, monitor, sys};
+
+/// Runs the helper program; gives its exit code.
+///
+/// The control socket is standard input. The process forks at once and ends: its starter reaps it and keeps no child,
+/// and what goes on is a child of whoever takes in orphans.
+pub fn main() -> i32 {
+    match sys::fork() {
+        Ok(Some(_)) => return 0,
+        Ok(None) => {}
+        Err(_) => return 1,
+    }
+    sys::ignore_signals();
+    let _ = rustix::process::setsid();
+    // For lists of processes, where the name of a program in memory is a number.
+    let _ = rustix::thread::set_name(c"engine-shim");
+    match run() {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn run() -> Result<()> {
+    // Away from the number that a child's standard input will have.
+    let control = rustix::io::fcntl_dupfd_cloexec(sys::control_socket(), 3).step("keep", "the control socket")?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step("open", "/dev/null")?;
+    for number in 0..3 {
+        sys::dup_to(&null, number).step("set up", "the standard streams")?;
+    }
+    drop(null);
+    let Some(frame) = receive_frame(&control).step("receive", "the plan")? else {
+        return Ok(());
+    };
+    let plan = frame
+        .payload
+        .split_first_chunk::<4>()
+        .filter(|(version, _)| u32::from_be_bytes(**version) == VERSION)
+        .map(|(_, plan)| plan);
+    let misunderstood = || {
+        let failure = failure(Cause::Plan, Errno::PROTO, "the plan is not of this program's version", "");
+        let _ = control::send_frame(&control, Kind::Failed, &failure.encode(), &[]);
+        Ok(())
+    };
+    let Some(plan) = plan else { return misunderstood() };
+    match Kind::from_byte(frame.kind) {
+        Some(Kind::PlanContainer) => match postcard::from_bytes(plan) {
+            Ok(plan) => {
+                drop(frame.payload);
+                monitor::run(control, plan, frame.descriptors);
+            }
+            Err(_) => return misunderstood(),
+        },
+        Some(Kind::PlanExec) => match postcard::from_bytes(plan) {
+            Ok(plan) => exec::run(control, &plan, frame.descriptors.into_iter().next()),
+            Err(_) => return misunderstood(),
+        },
+        _ => return misunderstood(),
+    }
+    Ok(())
+}
