@@ -35,7 +35,13 @@ fn build() -> PathBuf {
     let architecture = variable("CARGO_CFG_TARGET_ARCH");
     let musl = format!("{architecture}-unknown-linux-musl");
     let gnu = format!("{architecture}-unknown-linux-gnu");
-    let target = if is_installed(&musl) { musl } else { gnu };
+    // A program without the standard library has to name the C library itself. That of gnu unwinds for the sake of
+    // threads, which the program has none of, and names who does it.
+    let (target, libraries) = if is_installed(&musl) { (musl, "-lc") } else { (gnu, "-lc -lgcc_eh") };
+    let libraries: String = format!("-Wl,--start-group {libraries} -Wl,--end-group")
+        .split(' ')
+        .map(|library| format!(" -C link-arg={library}"))
+        .collect();
     let folder = Path::new(&variable("OUT_DIR")).join("program");
     let mut cargo = Command::new(variable("CARGO"));
     // What the outer build was given is not meant for this one: its flags, its features, its jobserver's wrappers.
@@ -58,7 +64,7 @@ fn build() -> PathBuf {
         .arg(&folder)
         .arg("--manifest-path")
         .arg(Path::new(&variable("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+        .env("RUSTFLAGS", format!("-C target-feature=+crt-static -C relocation-model=static{libraries}"));
     let status = cargo.status().unwrap_or_else(|e| panic!("cannot run cargo for the helper program: {e}"));
     assert!(status.success(), "building the helper program for {target} failed; see above");
     folder.join(target).join("shim").join("engine-shim")

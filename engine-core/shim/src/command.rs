@@ -32,7 +32,8 @@ impl Command {
             .ok_or_else(|| failure(Cause::CommandNotFound, Errno::NOENT, "exec: no command was given", ""))?;
         let mut env = process.env.clone();
         if !env.iter().any(|entry| entry.starts_with("HOME=")) {
-            let home = identity.home.as_deref().and_then(|home| core::str::from_utf8(home).ok()).unwrap_or("/");
+            let home =
+                identity.home.as_deref().and_then(|home| core::str::from_utf8(home).ok()).unwrap_or("/");
             env.push(["HOME=", home].concat());
         }
         Ok(Command {
@@ -71,8 +72,12 @@ fn locate(name: &str, env: &[String]) -> Result<String> {
     if name.contains('/') {
         return match executable(name) {
             Ok(()) => Ok(name.into()),
-            Err(Errno::ACCESS) => Err(quoted(Cause::CommandNotExecutable, Errno::ACCESS, name, "permission denied")),
-            Err(Errno::ISDIR) => Err(quoted(Cause::CommandNotExecutable, Errno::ISDIR, name, "is a directory")),
+            Err(Errno::ACCESS) => {
+                Err(quoted(Cause::CommandNotExecutable, Errno::ACCESS, name, "permission denied"))
+            }
+            Err(Errno::ISDIR) => {
+                Err(quoted(Cause::CommandNotExecutable, Errno::ISDIR, name, "is a directory"))
+            }
             Err(errno) => Err(quoted(Cause::CommandNotFound, errno, name, "no such file or directory")),
         };
     }
@@ -106,8 +111,12 @@ fn executable(path: &str) -> rustix::io::Result<()> {
 pub(crate) fn enter_directory(path: &str) -> Result<()> {
     match rustix::process::chdir(path) {
         Err(Errno::NOENT) => {
-            let root = rustix::fs::open("/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-                .step("open", "/")?;
+            let root = rustix::fs::open(
+                "/",
+                rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )
+            .step("open", "/")?;
             let directory = crate::rootfs::directory(rustix::fd::AsFd::as_fd(&root), path, false)?;
             rustix::process::fchdir(directory).step("enter working directory", path)?;
         }
@@ -115,7 +124,12 @@ pub(crate) fn enter_directory(path: &str) -> Result<()> {
     }
     let here = rustix::process::getcwd(Vec::new()).step("find the path of working directory", path)?;
     if !here.to_bytes().starts_with(b"/") {
-        return Err(failure(Cause::Escape, Errno::PERM, "the working directory is outside of the container:", path));
+        return Err(failure(
+            Cause::Escape,
+            Errno::PERM,
+            "the working directory is outside of the container:",
+            path,
+        ));
     }
     Ok(())
 }

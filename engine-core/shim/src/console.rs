@@ -15,8 +15,11 @@ pub(crate) fn open(root: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd)> {
     let master = crate::rootfs::resolve_in(root, "/dev/pts/ptmx", flags, ResolveFlags::NO_SYMLINKS)
         .step("open", "/dev/pts/ptmx")?;
     rustix::pty::unlockpt(&master).step("unlock", "the terminal")?;
-    let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-        .step("open", "the terminal")?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )
+    .step("open", "the terminal")?;
     rustix::fs::fchmod(&slave, Mode::from_raw_mode(0o620)).step("set the mode of", "the terminal")?;
     Ok((master, slave))
 }

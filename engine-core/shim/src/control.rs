@@ -6,7 +6,8 @@ use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut, Result};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 
 use crate::wire::{self, HEADER, Kind};
@@ -112,8 +113,7 @@ pub fn receive_frame(socket: impl AsFd) -> Result<Option<Received>> {
         return Ok(None);
     }
     let (kind, length) = wire::parse_header(header).ok_or(Errno::MSGSIZE)?;
-    let mut payload = Vec::new();
-    payload.resize(length, 0);
+    let mut payload = alloc::vec![0; length];
     if !fill(&socket, &mut payload, &mut descriptors)? {
         return Ok(None);
     }

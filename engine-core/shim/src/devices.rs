@@ -51,11 +51,17 @@ fn node(parent: BorrowedFd<'_>, name: &str, device: &Device) -> Result<()> {
     match rustix::fs::mknodat(parent, name, kind, mode, number) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
-            let there = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).step("examine", &device.path)?;
+            let there =
+                rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).step("examine", &device.path)?;
             let same = FileType::from_raw_mode(there.st_mode) == kind
                 && (kind == FileType::Fifo || there.st_rdev == number);
             if !same {
-                return Err(failure(Cause::Escape, Errno::EXIST, "something else is at device", &device.path));
+                return Err(failure(
+                    Cause::Escape,
+                    Errno::EXIST,
+                    "something else is at device",
+                    &device.path,
+                ));
             }
             return Ok(());
         }
@@ -83,11 +89,13 @@ pub(crate) fn console_target(root: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// Reads a file beneath `root` of at most `limit` bytes; nothing if it is not there.
 pub(crate) fn read_bounded(root: BorrowedFd<'_>, path: &str, limit: usize) -> Result<Vec<u8>> {
     use rustix::fs::{OFlags, ResolveFlags};
-    let file = match crate::rootfs::resolve_in(root, path, OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-        Err(errno) => return Err(errno).step("open", path),
-    };
+    let file =
+        match crate::rootfs::resolve_in(root, path, OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::empty())
+        {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            Err(errno) => return Err(errno).step("open", path),
+        };
     let stat = rustix::fs::fstat(&file).step("examine", path)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(Vec::new());

@@ -7,12 +7,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
-use crate::sync::{self, Message, hear, tell};
 use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::init::{self, Stdio, become_user, guard};
 use crate::monitor::{exit_code, pipes};
 use crate::plan::ExecPlan;
+use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
 use crate::{console, identity};
@@ -57,7 +57,8 @@ impl Exec {
             }
         };
         // From here on this process is in sight of the container's, and what it is must not be open to them.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step("close itself to", "inspection")?;
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .step("close itself to", "inspection")?;
         sys::setns(target.as_fd(), plan.namespaces).step("enter", "the container")?;
         drop(target);
         let (process, pid) = match sys::clone(0).step("clone", "the process")? {

@@ -258,7 +258,9 @@ impl Hub {
             // Nobody but the engine that started the role passes descriptors, and that only with the plan.
             match receive(&client.socket, &mut self.buffer, &mut Vec::new()) {
                 Ok(0) => client.gone = true,
-                Ok(length) => client.received.extend_from_slice(self.buffer.get(..length).unwrap_or_default()),
+                Ok(length) => {
+                    client.received.extend_from_slice(self.buffer.get(..length).unwrap_or_default())
+                }
                 Err(Errno::AGAIN) => {}
                 Err(_) => client.gone = true,
             }
@@ -272,7 +274,8 @@ impl Hub {
     fn take_frame(&mut self, i: usize) -> Option<(Kind, Vec<u8>)> {
         let client = self.clients.get_mut(i)?;
         let header = client.received.first_chunk::<HEADER>()?;
-        let Some((kind, length)) = wire::parse_header(*header).filter(|(_, length)| *length <= 2 * CHUNK) else {
+        let Some((kind, length)) = wire::parse_header(*header).filter(|(_, length)| *length <= 2 * CHUNK)
+        else {
             client.gone = true;
             client.received.clear();
             return None;

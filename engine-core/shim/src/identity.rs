@@ -19,7 +19,8 @@ const LAST_CAPABILITY: u64 = 63;
 /// Finds the process's user in the container's own files, beneath `root`.
 pub(crate) fn look_up(root: BorrowedFd<'_>, process: &Process) -> Result<Identity> {
     let passwd = read_bounded(root, "/etc/passwd", MAX_FILE)?;
-    let needs_groups = !process.user.is_empty() || !process.additional_groups.is_empty() || !passwd.is_empty();
+    let needs_groups =
+        !process.user.is_empty() || !process.additional_groups.is_empty() || !passwd.is_empty();
     let group = if needs_groups { read_bounded(root, "/etc/group", MAX_FILE)? } else { Vec::new() };
     users::resolve(&process.user, &process.additional_groups, &passwd, &group)
         .map_err(|unknown| failure(Cause::NoSuchUser, Errno::NOENT, "", Vec::from(unknown)))

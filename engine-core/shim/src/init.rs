@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 
 use crate::command::{Command, enter_directory};
-use crate::sync::{Message, hear, tell};
 use crate::failure::{Result, Step, failure};
 use crate::plan::{ContainerPlan, Process};
 use crate::rootfs::Rootfs;
+use crate::sync::{Message, hear, tell};
 use crate::wire::{Cause, Failure};
 use crate::{console, devices, identity, reaper, sys};
 
@@ -80,8 +80,10 @@ fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<C
 /// Makes sure that this process ends with its monitor, and that nobody in the container can look into it before it
 /// is the program.
 pub(crate) fn guard() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("ask to end with", "the monitor")?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step("close itself to", "inspection")
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .step("ask to end with", "the monitor")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .step("close itself to", "inspection")
 }
 
 pub(crate) fn join_cgroup(files: &[String]) -> Result<()> {
@@ -106,11 +108,7 @@ fn terminal(root: BorrowedFd<'_>, plan: &ContainerPlan, sync: &OwnedFd) -> Resul
 
 /// All three streams are the terminal.
 pub(crate) fn streams_of(slave: OwnedFd) -> Result<Stdio> {
-    Ok(Stdio {
-        stdin: slave.try_clone_step()?,
-        stdout: slave.try_clone_step()?,
-        stderr: slave,
-    })
+    Ok(Stdio { stdin: slave.try_clone_step()?, stdout: slave.try_clone_step()?, stderr: slave })
 }
 
 trait TryCloneStep {
@@ -153,7 +151,11 @@ fn settings(rootfs: &Rootfs, plan: &ContainerPlan) -> Result<()> {
 }
 
 /// The last steps before the program: session, streams, limits, identity, working directory.
-pub(crate) fn become_user(process: &Process, identity: &crate::users::Identity, stdio: Stdio) -> Result<Command> {
+pub(crate) fn become_user(
+    process: &Process,
+    identity: &crate::users::Identity,
+    stdio: Stdio,
+) -> Result<Command> {
     match sys::new_session_keyring() {
         // A kernel without keyrings, or an engine under a filter that denies them, keeps nothing to be reached.
         Ok(()) | Err(Errno::NOSYS | Errno::PERM) => {}

@@ -38,7 +38,8 @@ impl Log {
     /// Opens the log at `path` to append to it.
     pub(crate) fn open(path: &String) -> Result<Log> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(path.as_str(), flags, Mode::from_raw_mode(0o640)).step("open log", path)?;
+        let file =
+            rustix::fs::open(path.as_str(), flags, Mode::from_raw_mode(0o640)).step("open log", path)?;
         Ok(Log { file, unfinished: [Vec::new(), Vec::new()], pending: Vec::new() })
     }
 

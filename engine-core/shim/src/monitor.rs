@@ -10,12 +10,12 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
-use crate::sync::{self, Message, hear, tell};
 use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::init::{self, Stdio};
 use crate::log::Log;
 use crate::plan::ContainerPlan;
+use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
 use crate::wire::{Cause, Exit, Failure, Kind};
@@ -120,7 +120,8 @@ impl Monitor {
     fn look_after(&mut self, hub: &mut Hub) {
         loop {
             let events = {
-                let mut fds: [BorrowedFd<'_>; 3] = [self.init.as_fd(), self.listener.as_fd(), self.init.as_fd()];
+                let mut fds: [BorrowedFd<'_>; 3] =
+                    [self.init.as_fd(), self.listener.as_fd(), self.init.as_fd()];
                 let watched = match &self.sync {
                     Some(sync) => {
                         fds[2] = sync.as_fd();
@@ -252,7 +253,9 @@ impl Monitor {
     /// The first process ended before it became the program, and did not say why.
     fn died(&self, code: i32) -> Failure {
         let mut text = Text::default();
-        text.push("the container's first process ended with code ").number(code.into()).push(" while it was built");
+        text.push("the container's first process ended with code ")
+            .number(code.into())
+            .push(" while it was built");
         failure(Cause::Step, Errno::CHILD, text.as_str(), "")
     }
 }
@@ -301,15 +304,17 @@ fn nonblocking(fd: &OwnedFd) -> Result<()> {
 fn open_netns(pid: u32) -> Result<OwnedFd> {
     let mut path = Text::default();
     path.push("/proc/").number(pid.into()).push("/ns/net");
-    rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("open", path.as_str())
+    rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step("open", path.as_str())
 }
 
 /// The socket `control` in the directory. It is bound by its bare name, as a whole path may be too long for one.
 fn listen(run_dir: &str) -> Result<OwnedFd> {
     rustix::process::chdir(run_dir).step("enter", run_dir)?;
     crate::rootfs::clear(CWD, "control").step("clear", "the control socket")?;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .step("make", "the control socket")?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .step("make", "the control socket")?;
     let address = SocketAddrUnix::new("control").step("name", "the control socket")?;
     rustix::net::bind(&socket, &address).step("bind", "the control socket")?;
     rustix::net::listen(&socket, 16).step("listen on", "the control socket")?;

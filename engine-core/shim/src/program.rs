@@ -30,8 +30,10 @@ pub fn main() -> i32 {
 
 fn run() -> Result<()> {
     // Away from the number that a child's standard input will have.
-    let control = rustix::io::fcntl_dupfd_cloexec(sys::control_socket(), 3).step("keep", "the control socket")?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step("open", "/dev/null")?;
+    let control =
+        rustix::io::fcntl_dupfd_cloexec(sys::control_socket(), 3).step("keep", "the control socket")?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .step("open", "/dev/null")?;
     for number in 0..3 {
         sys::dup_to(&null, number).step("set up", "the standard streams")?;
     }

@@ -21,8 +21,9 @@ pub(crate) fn write(path: &str, exit: &Exit, durable: bool) -> Result<()> {
     }
     rustix::fs::renameat(CWD, unfinished.as_str(), CWD, path).step("publish exit record", path)?;
     if durable {
-        let directory = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .step("open", directory)?;
+        let directory =
+            rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .step("open", directory)?;
         rustix::fs::fsync(&directory).step("sync", "the directory of exit records")?;
     }
     Ok(())

@@ -46,7 +46,8 @@ impl Rootfs {
                     | OpenTreeFlags::OPEN_TREE_CLOEXEC
                     | OpenTreeFlags::AT_RECURSIVE;
                 let tree = rustix::mount::open_tree(CWD, path.as_str(), flags).step("open", path)?;
-                sys::mount_setattr(tree.as_fd(), true, 0, 0, MS_PRIVATE).step("make mounts private below", path)?;
+                sys::mount_setattr(tree.as_fd(), true, 0, 0, MS_PRIVATE)
+                    .step("make mounts private below", path)?;
                 attach(tree.as_fd(), CWD, at)?;
                 tree
             }
@@ -82,7 +83,8 @@ impl Rootfs {
                 if *recursive {
                     flags |= OpenTreeFlags::AT_RECURSIVE;
                 }
-                let tree = rustix::mount::open_tree(CWD, path.as_str(), flags).step("open bind source", path)?;
+                let tree =
+                    rustix::mount::open_tree(CWD, path.as_str(), flags).step("open bind source", path)?;
                 sys::mount_setattr(tree.as_fd(), mount.recursive, mount.set, mount.clear, mount.propagation)
                     .step("set the attributes of the mount at", &mount.target)?;
                 let is_directory = file_type(tree.as_fd()).step("examine", path)? == FileType::Directory;
@@ -114,7 +116,8 @@ impl Rootfs {
         move_to(top.as_fd(), target.as_fd(), &mount.target)?;
         for hierarchy in hierarchies {
             let name = hierarchy.directory.as_str();
-            rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755)).step("make cgroup directory", name)?;
+            rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755))
+                .step("make cgroup directory", name)?;
             let tree = filesystem(&hierarchy.kind, "cgroup", &hierarchy.parameters, mount.set, name)?;
             let place = rustix::fs::openat(&top, name, PATH | OFlags::DIRECTORY, Mode::empty())
                 .step("open cgroup directory", name)?;
@@ -147,7 +150,12 @@ impl Rootfs {
         let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
             && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (1, 3);
         if !is_null {
-            return Err(failure(Cause::Escape, Errno::NODEV, "the host's /dev/null is not the null device", ""));
+            return Err(failure(
+                Cause::Escape,
+                Errno::NODEV,
+                "the host's /dev/null is not the null device",
+                "",
+            ));
         }
         let tree = clone_of(null.as_fd(), false).step("mask", path)?;
         move_to(tree.as_fd(), target.as_fd(), path)
@@ -401,7 +409,8 @@ fn clone_of(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> 
 }
 
 fn attach(tree: BorrowedFd<'_>, directory: BorrowedFd<'_>, at: &str) -> Result<()> {
-    rustix::mount::move_mount(tree, "", directory, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).step("mount at", at)
+    rustix::mount::move_mount(tree, "", directory, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .step("mount at", at)
 }
 
 fn move_to(tree: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &str) -> Result<()> {

@@ -161,7 +161,8 @@ pub(crate) fn seccomp(filter: &[u8], flags: u32) -> Result<()> {
 pub(crate) fn new_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: a null name asks for a new anonymous keyring; no memory is touched.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<u8>()) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<u8>()) })
+        .map(drop)
 }
 
 /// Sets the soft and hard limit of this process. See prlimit(2).

@@ -5,7 +5,10 @@
 //! output can be handed on as it is. A plan travels as the payload of the first frame; all other payloads are a few
 //! integers, big-endian, and only ever grow at their end: an engine talks to monitors that an earlier version left.
 
+use alloc::string::String;
 use alloc::vec::Vec;
+
+use crate::text::Text;
 
 /// The version of the plan's layout. Plans are only understood by a program of the same build, so this guards
 /// against a program named by hand.
@@ -46,8 +49,10 @@ pub enum Kind {
     Resize = 21,
     /// A signal number, four bytes, for the first process. To the shim.
     Signal = 22,
-    /// Send the network namespace.
+    /// Send the network namespace. Answered by the same kind with a descriptor, or by [`Kind::Done`].
     Namespace = 23,
+    /// Send the first process as a pidfd. Answered by the same kind with a descriptor.
+    Process = 24,
 
     /// The container is built: the first process, four bytes, and its network namespace as a descriptor if it has
     /// one of its own.
@@ -65,7 +70,7 @@ pub enum Kind {
 impl Kind {
     /// From a header's first byte.
     pub fn from_byte(byte: u8) -> Option<Kind> {
-        const ALL: [Kind; 16] = [
+        const ALL: [Kind; 17] = [
             Kind::Stdin,
             Kind::Stdout,
             Kind::Stderr,
@@ -77,6 +82,7 @@ impl Kind {
             Kind::Resize,
             Kind::Signal,
             Kind::Namespace,
+            Kind::Process,
             Kind::Created,
             Kind::Started,
             Kind::Failed,
@@ -176,7 +182,7 @@ impl Failure {
     }
 }
 
-/// How a program ended. The payload of [`Kind::Exited`], and the content of an exit record.
+/// How a program ended. The payload of [`Kind::Exited`], and as text the content of an exit record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code; 128 + n if signal n killed it.
@@ -212,6 +218,24 @@ impl Exit {
             run: u64::from_be_bytes(int(bytes, 13)?),
         })
     }
+
+    /// The content of an exit record: run, code, whether memory ran out and the time, decimal, in one line. Later
+    /// versions may add words at the end.
+    pub fn to_text(&self) -> String {
+        let mut text = Text::default();
+        text.number(self.run as i64).push(" ").number(self.code.into()).push(" ");
+        text.number(self.oom_killed.into()).push(" ").number(self.finished).push("\n");
+        text.into()
+    }
+
+    /// From the content of an exit record.
+    pub fn from_text(text: &str) -> Option<Exit> {
+        let mut words = text.strip_suffix('\n')?.split(' ');
+        let run = words.next()?.parse().ok()?;
+        let code = words.next()?.parse().ok()?;
+        let oom_killed = words.next()? == "1";
+        Some(Exit { code, oom_killed, finished: words.next()?.parse().ok()?, run })
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +263,8 @@ mod tests {
         let exit = Exit { code: 137, oom_killed: true, finished: 1_700_000_000_000_000_000, run: 3 };
         assert_eq!(Exit::decode(&exit.encode()), Some(exit));
         assert_eq!(Exit::decode(&exit.encode()[..20]), None);
+        assert_eq!(Exit::from_text(&exit.to_text()), Some(exit));
+        assert_eq!(Exit::from_text("3 137 1"), None, "a record cut short is none");
         let failure = Failure { cause: Cause::NoSuchUser, errno: 2, step: b"look up user x".to_vec() };
         assert_eq!(Failure::decode(&failure.encode()), Some(failure));
         assert_eq!(Failure::decode(&[0, 0]), None);
