@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use tokio::sync::mpsc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::Digest;
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
@@ -44,6 +44,11 @@ impl<E> Clone for Reporter<E> {
 }
 
 impl<E> Reporter<E> {
+    /// One that nobody listens to.
+    pub(crate) fn deaf() -> Reporter<E> {
+        Reporter(mpsc::unbounded_channel().0)
+    }
+
     /// Tells an event. Nobody has to listen.
     pub(crate) fn tell(&self, event: E) {
         let _ = self.0.send(event);
@@ -88,7 +93,7 @@ impl<E, T> Operation<E, T> {
         match (self.result.take(), self.work.take()) {
             (Some(result), _) => result,
             (None, Some(work)) => work.await,
-            (None, None) => Err(crate::Error::internal("operation", "it has neither work nor a result")),
+            (None, None) => Err(Error::internal("operation", "it has neither work nor a result")),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Timestamp;
 use crate::error::{Error, Result};
 
 /// The conditions of a list. Values of one key are alternatives, keys must all hold.
@@ -56,14 +57,25 @@ impl Filter {
         self.values(key).is_none_or(|values| values.iter().any(test))
     }
 
-    /// Whether the labels satisfy every `label=key` and `label=key=value` condition.
+    /// The time that `until` gives: a point in time, or how long ago.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is neither.
+    pub fn until(&self) -> Result<Option<Timestamp>> {
+        match self.values("until").and_then(<[String]>::first) {
+            None => Ok(None),
+            Some(text) => Timestamp::from_words(text).map(Some),
+        }
+    }
+
+    /// Whether the labels satisfy every `label=key` and `label=key=value` condition, and no `label!=…` one.
     pub fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.values("label").is_none_or(|wanted| {
-            wanted.iter().all(|condition| match condition.split_once('=') {
-                Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
-                None => labels.contains_key(condition),
-            })
-        })
+        let holds = |condition: &String| match condition.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
+            None => labels.contains_key(condition),
+        };
+        self.values("label").unwrap_or_default().iter().all(holds)
+            && !self.values("label!").unwrap_or_default().iter().any(holds)
     }
 }
 
@@ -83,6 +95,10 @@ mod tests {
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         assert!(filter.labels(&labels(&[("a", ""), ("b", "1")])));
         assert!(!filter.labels(&labels(&[("a", ""), ("b", "2")])));
+        let mut unlabelled = Filter::new();
+        unlabelled.add_text("label!=keep").expect("well formed");
+        assert!(unlabelled.labels(&labels(&[("a", "")])));
+        assert!(!unlabelled.labels(&labels(&[("keep", "1")])));
         assert!(filter.allow(&["name", "label"]).is_ok());
         assert!(filter.allow(&["name"]).is_err());
         assert!(Filter::new().add_text("name").is_err());

@@ -15,7 +15,9 @@ mod resources;
 mod rootfs;
 mod security;
 mod signal;
+mod stop;
 mod time;
+mod words;
 
 pub use container::{ContainerSpec, Lifetime, LogSpec, PullPolicy, RootSource};
 pub use exec::{AttachSpec, ExecSpec, TerminalSize};
@@ -29,4 +31,5 @@ pub use resources::{DeviceRate, DeviceWeight, Resources, Rlimit};
 pub use rootfs::RootMount;
 pub use security::{DeviceSpec, Seccomp, SecuritySpec};
 pub use signal::Signal;
-pub use time::Timestamp;
+pub use stop::{RemoveSpec, StopSpec};
+pub use time::{Timestamp, human_duration, parse_duration};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::NetworkName;
 
 /// Where a container stands in the network.
@@ -41,7 +41,7 @@ impl FromStr for NetworkMode {
             "host" => Ok(NetworkMode::Host),
             "none" => Ok(NetworkMode::None),
             _ if text.starts_with("container:") => {
-                Err(Error::new(crate::ErrorKind::Unsupported, format!("network {text:?}"))
+                Err(Error::new(ErrorKind::Unsupported, format!("network {text:?}"))
                     .because("the network of another container cannot be joined"))
             }
             name => name.parse().map(NetworkMode::Network),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A transport protocol whose ports can be published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl FromStr for Protocol {
         match text.to_ascii_lowercase().as_str() {
             "tcp" => Ok(Protocol::Tcp),
             "udp" => Ok(Protocol::Udp),
-            "sctp" => Err(Error::new(crate::ErrorKind::Unsupported, "protocol sctp")
+            "sctp" => Err(Error::new(ErrorKind::Unsupported, "protocol sctp")
                 .because("ports of SCTP cannot be published")),
             _ => Err(Error::invalid(format!("protocol {text:?}"), "must be tcp or udp")),
         }

@@ -43,6 +43,52 @@ impl Timestamp {
     }
 }
 
+/// A length of time as docker's lists have it: `Less than a second`, `About a minute`, `3 weeks`.
+pub fn human_duration(length: std::time::Duration) -> String {
+    let seconds = length.as_secs();
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match (seconds, minutes, hours) {
+        (0, ..) => "Less than a second".to_owned(),
+        (1, ..) => "1 second".to_owned(),
+        (..60, ..) => format!("{seconds} seconds"),
+        (_, 1, _) => "About a minute".to_owned(),
+        (_, ..60, _) => format!("{minutes} minutes"),
+        (.., 1) => "About an hour".to_owned(),
+        (.., ..48) => format!("{hours} hours"),
+        (.., ..336) => format!("{} days", hours / 24),
+        (.., ..1440) => format!("{} weeks", hours / 24 / 7),
+        (.., ..17520) => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+/// A length of time in Go's notation, as docker takes it: decimal numbers with units, `1h30m`, `1.5h`, `300ms`; `0`
+/// needs none.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for anything else, negative ones included.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration> {
+    let seconds = if text == "0" { Some(0.0) } else { sum_of_units(text) };
+    seconds
+        .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| Error::invalid(format!("duration {text:?}"), "must look like 90s, 1h30m or 300ms"))
+}
+
+fn sum_of_units(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 7] =
+        [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let number = |c: char| c.is_ascii_digit() || c == '.';
+    let (mut rest, mut total) = (text, 0.0);
+    while !rest.is_empty() {
+        let (digits, after) = rest.split_at(rest.find(|c| !number(c))?);
+        let (name, after) = after.split_at(after.find(number).unwrap_or(after.len()));
+        let (_, unit) = UNITS.iter().find(|(unit, _)| *unit == name)?;
+        total += digits.parse::<f64>().ok()? * unit;
+        rest = after;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 /// Days since the epoch of a date of the proleptic Gregorian calendar, and back.
 /// The algorithm is Howard Hinnant's `days_from_civil`: years begin in March, so the leap day comes last.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
@@ -167,6 +213,18 @@ mod tests {
             assert_eq!(same.parse::<Timestamp>().expect("well formed"), time, "{same}");
         }
         assert_eq!(Timestamp::from_nanos(0).to_string(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        for (text, millis) in
+            [("0", 0), ("300ms", 300), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("2m3s", 123_000)]
+        {
+            assert_eq!(parse_duration(text).expect("well formed").as_millis(), millis, "{text}");
+        }
+        for bad in ["", "1", "s", "1x", "-1s", "1s2", "1..2s", "99999999999999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?} was accepted");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Containers: what was asked for, and the facts of their last run.
 
 use rusqlite::params;
+use serde_json::{Map, Value};
 
 use super::{Tx, column, document, parsed, to_document};
 use crate::container::record::ContainerRecord;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{ContainerId, ContainerName, ImageId};
 use crate::spec::Timestamp;
 
@@ -63,10 +64,37 @@ pub(crate) fn insert(
             name.as_str(),
             record.image.as_ref().map(ImageId::as_str),
             created.nanos(),
-            to_document(record)?
+            compact(record)?
         ],
     )?;
     Ok(changed == 1)
+}
+
+/// The text of a record without the members that are at their default, which is most of them: a list of containers
+/// reads one page for many rows, and not two for each.
+fn compact(record: &ContainerRecord) -> Result<String> {
+    let mut document = serde_json::to_value(record)
+        .map_err(|e| Error::internal("a record", "it has no text form").caused_by(e))?;
+    if let Some(Value::Object(spec)) = document.get_mut("spec") {
+        // These are all optional within, too.
+        for part in ["dns", "resources", "security"] {
+            if let Some(Value::Object(part)) = spec.get_mut(part) {
+                drop_defaults(part);
+            }
+        }
+        drop_defaults(spec);
+    }
+    to_document(&document)
+}
+
+fn drop_defaults(members: &mut Map<String, Value>) {
+    members.retain(|name, value| match value {
+        Value::Null | Value::Bool(false) => false,
+        // An empty entry point takes that of the image away.
+        Value::Array(list) => !list.is_empty() || name == "entrypoint",
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    });
 }
 
 pub(crate) fn get(tx: &Tx<'_>, id: &ContainerId) -> Result<Option<ContainerRow>> {
@@ -94,11 +122,6 @@ pub(crate) fn of_image(tx: &Tx<'_>, image: &ImageId) -> Result<Vec<(ContainerId,
     tx.rows("SELECT id, name FROM containers WHERE image = ?1", [image.as_str()], |row| {
         Ok((parsed(row, 0)?, parsed(row, 1)?))
     })
-}
-
-/// The images that some container was made from.
-pub(crate) fn images(tx: &Tx<'_>) -> Result<Vec<ImageId>> {
-    tx.rows("SELECT DISTINCT image FROM containers WHERE image IS NOT NULL", [], |row| parsed(row, 0))
 }
 
 /// A start begins: gives the number of the run.
@@ -138,6 +161,12 @@ pub(crate) fn fail_run(tx: &Tx<'_>, id: &ContainerId, exit_code: i32, failure: &
     Ok(())
 }
 
+/// Keeps why the last run ended as it did.
+pub(crate) fn note_failure(tx: &Tx<'_>, id: &ContainerId, failure: &str) -> Result<()> {
+    tx.execute("UPDATE containers SET failure = ?2 WHERE id = ?1", [id.as_str(), failure])?;
+    Ok(())
+}
+
 /// Gives the container another name. `false` if that is taken.
 pub(crate) fn rename(tx: &Tx<'_>, id: &ContainerId, name: &ContainerName) -> Result<bool> {
     Ok(tx.execute("UPDATE OR IGNORE containers SET name = ?2 WHERE id = ?1", [id.as_str(), name.as_str()])?
@@ -147,4 +176,39 @@ pub(crate) fn rename(tx: &Tx<'_>, id: &ContainerId, name: &ContainerName) -> Res
 /// Removes the record, with its leases and its hold on volumes; whether it was there is the answer.
 pub(crate) fn delete(tx: &Tx<'_>, id: &ContainerId) -> Result<bool> {
     Ok(tx.execute("DELETE FROM containers WHERE id = ?1", [id.as_str()])? == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{ContainerSpec, MountSpec};
+
+    fn survives(spec: ContainerSpec) -> String {
+        let record = ContainerRecord { spec, image: None, chain: Vec::new() };
+        let text = compact(&record).expect("has a text");
+        let back: ContainerRecord = serde_json::from_str(&text).expect("is read");
+        let whole = |record: &ContainerRecord| serde_json::to_value(record).expect("has a text");
+        assert_eq!(whole(&back), whole(&record));
+        text
+    }
+
+    #[test]
+    fn a_record_is_short_and_loses_nothing() {
+        let text = survives(ContainerSpec::image("alpine"));
+        assert!(text.len() < 400, "{text}");
+        let mut spec =
+            ContainerSpec::overlay("/").command(["a", ""]).env("A", "").publish(80, 80).memory(1 << 30);
+        spec = spec.mount(MountSpec::tmpfs("/t")).mount(MountSpec::bind("/a", "/b").read_only());
+        spec.security.cap_add.push("ALL".into());
+        spec.terminal = true;
+        spec.entrypoint = Some(vec!["x".into()]);
+        survives(spec);
+    }
+
+    #[test]
+    fn no_entry_point_is_not_an_entry_point_taken_away() {
+        let mut spec = ContainerSpec::image("alpine");
+        spec.entrypoint = Some(Vec::new());
+        survives(spec);
+    }
 }

@@ -24,20 +24,6 @@ pub(crate) fn insert(
     Ok(changed == 1)
 }
 
-/// Replaces the record of an endpoint whose ports were resolved.
-pub(crate) fn update(
-    tx: &Tx<'_>,
-    container: &ContainerId,
-    network: &NetworkId,
-    endpoint: &Endpoint,
-) -> Result<()> {
-    tx.execute(
-        "UPDATE endpoints SET record = ?3 WHERE container = ?1 AND network = ?2",
-        params![container.as_str(), network.as_str(), to_document(endpoint)?],
-    )?;
-    Ok(())
-}
-
 /// The addresses that are leased in the network, lowest first.
 pub(crate) fn addresses(tx: &Tx<'_>, network: &NetworkId) -> Result<Vec<Ipv4Addr>> {
     tx.rows("SELECT address FROM endpoints WHERE network = ?1 ORDER BY address", [network.as_str()], |row| {
@@ -66,6 +52,15 @@ pub(crate) fn list(tx: &Tx<'_>) -> Result<Vec<(ContainerId, NetworkId, Endpoint)
     tx.rows("SELECT container, network, record FROM endpoints", [], |row| {
         Ok((parsed(row, 0)?, parsed(row, 1)?, document(row, 2)?))
     })
+}
+
+/// Ends the container's lease in one network.
+pub(crate) fn leave(tx: &Tx<'_>, container: &ContainerId, network: &NetworkId) -> Result<()> {
+    tx.execute(
+        "DELETE FROM endpoints WHERE container = ?1 AND network = ?2",
+        params![container.as_str(), network.as_str()],
+    )?;
+    Ok(())
 }
 
 /// Ends the container's leases.

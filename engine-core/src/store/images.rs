@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::id::ImageId;
 use crate::image::driver::{ImageRecord, NamedImage};
 use crate::reference::Reference;
+use crate::spec::Timestamp;
 
 /// Records the image, or replaces its record.
 pub(crate) fn put(tx: &Tx<'_>, image: &ImageRecord) -> Result<()> {
@@ -21,9 +22,9 @@ pub(crate) fn put(tx: &Tx<'_>, image: &ImageRecord) -> Result<()> {
 /// Points the name at the image, which is recorded; it may have pointed elsewhere.
 pub(crate) fn point(tx: &Tx<'_>, name: &Reference, image: &ImageId) -> Result<()> {
     tx.execute(
-        "INSERT INTO image_names (reference, image) VALUES (?1, ?2)
-         ON CONFLICT (reference) DO UPDATE SET image = excluded.image",
-        [name.to_string().as_str(), image.as_str()],
+        "INSERT INTO image_names (reference, image, tagged) VALUES (?1, ?2, ?3)
+         ON CONFLICT (reference) DO UPDATE SET image = excluded.image, tagged = excluded.tagged",
+        params![name.to_string(), image.as_str(), Timestamp::now().nanos()],
     )?;
     Ok(())
 }
@@ -65,7 +66,13 @@ pub(crate) fn names(tx: &Tx<'_>, id: &ImageId) -> Result<Vec<Reference>> {
 /// The image with its names told apart.
 pub(crate) fn named(tx: &Tx<'_>, image: ImageRecord) -> Result<NamedImage> {
     let (tags, digests) = names(tx, &image.id)?.into_iter().partition(|name| name.digest().is_none());
-    Ok(NamedImage { image, tags, digests })
+    let tagged = tx
+        .row("SELECT max(tagged) FROM image_names WHERE image = ?1", [image.id.as_str()], |row| {
+            column(row, 0)
+        })?
+        .flatten()
+        .map(Timestamp::from_nanos);
+    Ok(NamedImage { image, tags, digests, tagged })
 }
 
 /// All images, newest first.
@@ -73,12 +80,6 @@ pub(crate) fn list(tx: &Tx<'_>) -> Result<Vec<NamedImage>> {
     let images: Vec<ImageRecord> =
         tx.rows("SELECT record FROM images ORDER BY created DESC, id", [], |row| document(row, 0))?;
     images.into_iter().map(|image| named(tx, image)).collect()
-}
-
-/// How many images there are.
-pub(crate) fn count(tx: &Tx<'_>) -> Result<u64> {
-    let count = tx.row("SELECT count(*) FROM images", [], |row| column::<i64>(row, 0))?;
-    Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
 }
 
 /// Forgets the image and its names.

@@ -19,10 +19,11 @@ const VERSION_1: &str = "
         record   TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 
-    -- What images are called: by tag, or by the digest they were pulled by.
+    -- What images are called: by tag, or by the digest they were pulled by; and since when.
     CREATE TABLE image_names (
         reference TEXT PRIMARY KEY,
-        image     TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE
+        image     TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+        tagged    INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX image_names_image ON image_names (image);
 
@@ -68,9 +69,13 @@ const VERSION_1: &str = "
         UNIQUE (network, address)
     ) STRICT, WITHOUT ROWID;
 
+    -- Volumes. One that is `claimed` was made for a container that is not recorded yet; the content of one that is
+    -- `removing` is being destroyed. Only those that are `live` are seen: the others belong to whoever holds the lock
+    -- on the name, and are leftovers of somebody who died if nobody does.
     CREATE TABLE volumes (
         name    TEXT PRIMARY KEY,
         created INTEGER NOT NULL,
+        state   TEXT NOT NULL CHECK (state IN ('claimed', 'live', 'removing')),
         record  TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 

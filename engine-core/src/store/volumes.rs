@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::{Tx, column, document, parsed, to_document};
-use crate::error::Result;
+use super::{Tx, document, parsed, to_document};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ContainerId, VolumeName};
 use crate::spec::Timestamp;
 
@@ -40,20 +40,50 @@ impl VolumeRecord {
 
 /// Records a volume. One that is there already is left as it is; whether this one is new is the answer.
 pub(crate) fn insert(tx: &Tx<'_>, volume: &VolumeRecord) -> Result<bool> {
+    insert_as(tx, volume, "live")
+}
+
+/// Records a volume that nobody sees until a container has it: [`add_user`] makes it live.
+pub(crate) fn insert_claimed(tx: &Tx<'_>, volume: &VolumeRecord) -> Result<bool> {
+    insert_as(tx, volume, "claimed")
+}
+
+fn insert_as(tx: &Tx<'_>, volume: &VolumeRecord, state: &str) -> Result<bool> {
     let changed = tx.execute(
-        "INSERT INTO volumes (name, created, record) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
-        params![volume.name.as_str(), volume.created.nanos(), to_document(volume)?],
+        "INSERT INTO volumes (name, created, state, record) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO NOTHING",
+        params![volume.name.as_str(), volume.created.nanos(), state, to_document(volume)?],
     )?;
     Ok(changed == 1)
 }
 
 pub(crate) fn get(tx: &Tx<'_>, name: &VolumeName) -> Result<Option<VolumeRecord>> {
-    tx.row("SELECT record FROM volumes WHERE name = ?1", [name.as_str()], |row| document(row, 0))
+    tx.row("SELECT record FROM volumes WHERE name = ?1 AND state = 'live'", [name.as_str()], |row| {
+        document(row, 0)
+    })
 }
 
 /// All volumes by name.
 pub(crate) fn list(tx: &Tx<'_>) -> Result<Vec<VolumeRecord>> {
-    tx.rows("SELECT record FROM volumes ORDER BY name", [], |row| document(row, 0))
+    tx.rows("SELECT record FROM volumes WHERE state = 'live' ORDER BY name", [], |row| document(row, 0))
+}
+
+/// What is left of the volume if somebody died while making it for a container or while removing it. For whoever
+/// holds the lock on the name.
+pub(crate) fn leftover(tx: &Tx<'_>, name: &VolumeName) -> Result<Option<VolumeRecord>> {
+    tx.row("SELECT record FROM volumes WHERE name = ?1 AND state <> 'live'", [name.as_str()], |row| {
+        document(row, 0)
+    })
+}
+
+/// The volumes that are being made for a container or removed, or were when somebody died.
+pub(crate) fn leftovers(tx: &Tx<'_>) -> Result<Vec<VolumeRecord>> {
+    tx.rows("SELECT record FROM volumes WHERE state <> 'live' ORDER BY name", [], |row| document(row, 0))
+}
+
+/// The names of all volumes that are recorded in any way.
+pub(crate) fn names(tx: &Tx<'_>) -> Result<Vec<VolumeName>> {
+    tx.rows("SELECT name FROM volumes", [], |row| parsed(row, 0))
 }
 
 /// The names of the volumes that some container has.
@@ -66,16 +96,17 @@ pub(crate) fn users(tx: &Tx<'_>, name: &VolumeName) -> Result<Vec<ContainerId>> 
     tx.rows("SELECT container FROM volume_users WHERE volume = ?1", [name.as_str()], |row| parsed(row, 0))
 }
 
-/// How many containers have each volume.
-pub(crate) fn user_counts(tx: &Tx<'_>) -> Result<BTreeMap<String, i64>> {
-    let rows = tx.rows("SELECT volume, count(*) FROM volume_users GROUP BY volume", [], |row| {
-        Ok((column::<String>(row, 0)?, column::<i64>(row, 1)?))
-    })?;
-    Ok(rows.into_iter().collect())
-}
-
 /// The container has the volume, from now until it is removed.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if the volume is not there any more.
 pub(crate) fn add_user(tx: &Tx<'_>, name: &VolumeName, container: &ContainerId) -> Result<()> {
+    tx.execute("UPDATE volumes SET state = 'live' WHERE name = ?1 AND state = 'claimed'", [name.as_str()])?;
+    if get(tx, name)?.is_none() {
+        return Err(Error::new(ErrorKind::Conflict, format!("volume {name}"))
+            .because("it was removed meanwhile")
+            .with_remedy("try again"));
+    }
     tx.execute(
         "INSERT INTO volume_users (volume, container) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         [name.as_str(), container.as_str()],
@@ -90,6 +121,32 @@ pub(crate) fn of_container(tx: &Tx<'_>, container: &ContainerId) -> Result<Vec<V
         [container.as_str()],
         |row| document(row, 0),
     )
+}
+
+/// Makes the volume not be there, while its content still is: from here on only [`delete`] follows. `false` if there
+/// is no such volume, or some container has it.
+pub(crate) fn doom(tx: &Tx<'_>, name: &VolumeName) -> Result<bool> {
+    let changed = tx.execute(
+        "UPDATE volumes SET state = 'removing' WHERE name = ?1 AND state = 'live'
+         AND NOT EXISTS (SELECT 1 FROM volume_users WHERE volume = ?1)",
+        [name.as_str()],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Takes the anonymous volumes that nobody else has away from the container, and dooms them. For the transaction that
+/// removes the container, before its record is deleted.
+pub(crate) fn doom_anonymous(tx: &Tx<'_>, container: &ContainerId) -> Result<Vec<VolumeRecord>> {
+    let mut doomed = Vec::new();
+    for volume in of_container(tx, container)?.into_iter().filter(|volume| volume.anonymous) {
+        if users(tx, &volume.name)?.iter().all(|user| user == container) {
+            tx.execute("DELETE FROM volume_users WHERE volume = ?1", [volume.name.as_str()])?;
+            if doom(tx, &volume.name)? {
+                doomed.push(volume);
+            }
+        }
+    }
+    Ok(doomed)
 }
 
 /// Removes the record; whether it was there is the answer. Nobody may have the volume.
