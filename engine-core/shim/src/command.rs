@@ -106,22 +106,10 @@ fn executable(path: &str) -> rustix::io::Result<()> {
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
 }
 
-/// Enters the working directory, making it if it is not there, and makes sure that it lies within the root: a path
-/// like `/proc/self/fd/7` might lead to a directory of the host (CVE-2024-21626).
+/// Enters the working directory, and makes sure that it lies within the root: a path like `/proc/self/fd/7` might
+/// lead to a directory of the host (CVE-2024-21626).
 pub(crate) fn enter_directory(path: &str) -> Result<()> {
-    match rustix::process::chdir(path) {
-        Err(Errno::NOENT) => {
-            let root = rustix::fs::open(
-                "/",
-                rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-                rustix::fs::Mode::empty(),
-            )
-            .step("open", "/")?;
-            let directory = crate::rootfs::directory(rustix::fd::AsFd::as_fd(&root), path, false)?;
-            rustix::process::fchdir(directory).step("enter working directory", path)?;
-        }
-        result => result.step("enter working directory", path)?,
-    }
+    rustix::process::chdir(path).step("enter working directory", path)?;
     let here = rustix::process::getcwd(Vec::new()).step("find the path of working directory", path)?;
     if !here.to_bytes().starts_with(b"/") {
         return Err(failure(

@@ -18,8 +18,21 @@ const MAX_DESCRIPTORS: usize = 253;
 /// Sends all of `bytes`, with descriptors along the first of them. Waits for a socket that does not block.
 ///
 /// # Errors
-/// The errno of sendmsg(2).
-pub fn send_all(socket: impl AsFd, mut bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+/// The errno of sendmsg(2), or `EINVAL` for descriptors without enough bytes to go with.
+pub fn send_all(socket: impl AsFd, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    while !bytes.is_empty() {
+        // A message carries only so many descriptors, and needs a byte to carry them.
+        let (batch, more) = descriptors.split_at(descriptors.len().min(MAX_DESCRIPTORS));
+        let part = if more.is_empty() { bytes } else { &bytes[..1] };
+        let sent = send_some(&socket, part, batch)?;
+        bytes = bytes.get(sent..).unwrap_or_default();
+        descriptors = more;
+    }
+    if descriptors.is_empty() { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+/// Sends some of `bytes` with `descriptors`, at most [`MAX_DESCRIPTORS`]; gives how many bytes.
+fn send_some(socket: &impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize> {
     let mut space = Vec::new();
     let mut control = SendAncillaryBuffer::default();
     if !descriptors.is_empty() {
@@ -28,18 +41,13 @@ pub fn send_all(socket: impl AsFd, mut bytes: &[u8], descriptors: &[BorrowedFd<'
         control = SendAncillaryBuffer::new(&mut space);
         control.push(message);
     }
-    while !bytes.is_empty() {
-        match rustix::net::sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
-            Ok(sent) => {
-                bytes = bytes.get(sent..).unwrap_or_default();
-                control.clear();
-            }
+    loop {
+        match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_writable(&socket)?,
-            Err(errno) => return Err(errno),
+            Err(Errno::AGAIN) => wait_writable(socket)?,
+            result => return result,
         }
     }
-    Ok(())
 }
 
 fn wait_writable(socket: &impl AsFd) -> Result<()> {

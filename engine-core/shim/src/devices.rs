@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 
 use crate::failure::{Result, Step, failure};
-use crate::plan::Device;
-use crate::rootfs::{clear, directory};
+use crate::plan::{ContainerPlan, Device, Mount, MountSource};
+use crate::rootfs::{directory, resolve_in};
 use crate::wire::Cause;
 
 /// Links that programs expect (OCI runtime-spec, config-linux.md, "Default Devices" and "/dev symbolic links").
@@ -20,8 +21,12 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// Makes the nodes beneath `root`, and the links if `/dev` is the container's own.
-pub(crate) fn make(root: BorrowedFd<'_>, devices: &[Device]) -> Result<()> {
+/// Makes the nodes and the links beneath `root`; nothing if `/dev` is the host's, whose it would change.
+pub(crate) fn make(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<()> {
+    let is_host = |mount: &Mount| mount.target == "/dev" && matches!(mount.source, MountSource::Bind { .. });
+    if plan.mounts.iter().any(is_host) {
+        return Ok(());
+    }
     let dev = directory(root, "/dev", true)?;
     for (name, target) in LINKS {
         match rustix::fs::symlinkat(target, &dev, name) {
@@ -29,7 +34,7 @@ pub(crate) fn make(root: BorrowedFd<'_>, devices: &[Device]) -> Result<()> {
             Err(errno) => return Err(errno).step("link /dev", name),
         }
     }
-    for device in devices {
+    for device in &plan.devices {
         let (parent, name) = device.path.rsplit_once('/').unwrap_or(("", &device.path));
         let other: OwnedFd;
         let parent = if parent == "/dev" {
@@ -77,31 +82,55 @@ fn node(parent: BorrowedFd<'_>, name: &str, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// The file over which the terminal is mounted as `/dev/console`: new, so that it is no link (CVE-2025-52565).
+/// The file over which the terminal is mounted as `/dev/console`, made if it is not there. A link is refused
+/// (CVE-2025-52565).
 pub(crate) fn console_target(root: BorrowedFd<'_>) -> Result<OwnedFd> {
-    use rustix::fs::OFlags;
+    match resolve_in(root, "/dev/console", OFlags::PATH | OFlags::NOFOLLOW, ResolveFlags::NO_SYMLINKS) {
+        Err(Errno::NOENT) => {}
+        result => return result.step("open", "/dev/console"),
+    }
     let dev = directory(root, "/dev", true)?;
-    clear(dev.as_fd(), "console").step("clear", "/dev/console")?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     rustix::fs::openat(&dev, "console", flags, Mode::from_raw_mode(0o600)).step("make", "/dev/console")
 }
 
+/// What a program reads that is given no input: the container's own null device, as through a descriptor of the host's
+/// the owner and the mode of that could be changed. Where there is none, a pipe that nobody writes to.
+pub(crate) fn no_input(root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
+    if let Ok(null) = resolve_in(root, "/dev/null", OFlags::PATH, ResolveFlags::NO_SYMLINKS)
+        && is_null(null.as_fd())
+        && let Ok(null) = resolve_in(root, "/dev/null", flags, ResolveFlags::NO_SYMLINKS)
+        && is_null(null.as_fd())
+        && rustix::io::ioctl_fionbio(&null, false).is_ok()
+    {
+        return Ok(null);
+    }
+    let (read, _) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step("make", "a pipe")?;
+    Ok(read)
+}
+
+/// Whether `fd` is the null device.
+pub(crate) fn is_null(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && number == (1, 3)
+    })
+}
+
 /// Reads a file beneath `root` of at most `limit` bytes; nothing if it is not there.
 pub(crate) fn read_bounded(root: BorrowedFd<'_>, path: &str, limit: usize) -> Result<Vec<u8>> {
-    use rustix::fs::{OFlags, ResolveFlags};
-    let file =
-        match crate::rootfs::resolve_in(root, path, OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::empty())
-        {
-            Ok(file) => file,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-            Err(errno) => return Err(errno).step("open", path),
-        };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match resolve_in(root, path, flags, ResolveFlags::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+        Err(errno) => return Err(errno).step("open", path),
+    };
     let stat = rustix::fs::fstat(&file).step("examine", path)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(Vec::new());
     }
-    let mut content = Vec::new();
-    content.resize((stat.st_size as usize).min(limit), 0);
+    let mut content = alloc::vec![0; (stat.st_size as usize).min(limit)];
     let mut at = 0;
     while at < content.len() {
         match rustix::io::read(&file, &mut content[at..]) {

@@ -9,13 +9,13 @@ use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
 use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
+use crate::identity;
 use crate::init::{self, Stdio, become_user, guard};
-use crate::monitor::{exit_code, pipes};
+use crate::monitor::{exit_code, pipes, signal};
 use crate::plan::ExecPlan;
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
-use crate::{console, identity};
 
 /// Runs the process. `target` is the pidfd of the container's first process.
 pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, target: Option<OwnedFd>) {
@@ -25,7 +25,7 @@ pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, target: Option<OwnedFd>) {
         Ok(exec) => exec.look_after(&mut hub),
         Err(failure) => hub.reply(engine, Kind::Failed, &failure.encode(), None),
     }
-    hub.flush_clients();
+    hub.farewell();
 }
 
 struct Exec {
@@ -36,13 +36,27 @@ struct Exec {
     failure: Option<Vec<u8>>,
     started: bool,
     takes_input: bool,
+    /// Until it has begun.
+    outputs: Outputs,
+}
+
+/// Where the process writes to.
+enum Outputs {
+    None,
+    Pipes(OwnedFd, OwnedFd),
+    /// Master and slave.
+    Terminal(OwnedFd, OwnedFd),
 }
 
 impl Exec {
     fn begin(plan: &ExecPlan, target: Option<OwnedFd>, hub: &mut Hub, engine: u32) -> Result<Exec> {
         let target =
             target.ok_or_else(|| failure(Cause::Plan, Errno::BADF, "the plan came without a process", ""))?;
-        // While the host's files are in reach: the process joins the group by itself.
+        // While the host's files are in reach. The process inherits the one, and joins the group by itself.
+        if let Some(adjustment) = plan.process.oom_score_adj {
+            init::adjust_oom_score(adjustment)?;
+        }
+        let born = init::open_born(&plan.cgroup)?;
         let mut groups = Vec::with_capacity(plan.cgroup.join.len());
         for file in &plan.cgroup.join {
             let flags = OFlags::WRONLY | OFlags::CLOEXEC;
@@ -50,33 +64,43 @@ impl Exec {
         }
         let (ours, theirs) = sync::pair().step("make", "a socket pair")?;
         let (stdio, stdin, outputs) = match plan.process.terminal {
-            true => (None, None, None),
+            true => (None, None, Outputs::None),
             false => {
                 let (stdio, stdin, stdout, stderr) = pipes(plan.stdin)?;
-                (Some(stdio), stdin, Some((stdout, stderr)))
+                (Some(stdio), stdin, Outputs::Pipes(stdout, stderr))
             }
         };
         // From here on this process is in sight of the container's, and what it is must not be open to them.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .step("close itself to", "inspection")?;
-        sys::setns(target.as_fd(), plan.namespaces).step("enter", "the container")?;
-        drop(target);
-        let (process, pid) = match sys::clone(0).step("clone", "the process")? {
-            Forked::Child => {
-                drop(ours);
-                let failure = become_program(plan, stdio, &groups, &theirs);
-                let _ = tell(&theirs, &Message::Failed(failure.encode()));
-                sys::exit(255);
-            }
-            Forked::Parent(pidfd, pid) => (pidfd, pid),
-        };
-        drop((theirs, stdio, groups));
+        // From inside the container's cgroup namespace the group that this process comes from is out of sight, and a
+        // process moves only between groups in sight. So the process enters that one by itself, from its group.
+        let cgroup_namespace = plan.namespaces & libc::CLONE_NEWCGROUP as u32;
+        sys::setns(target.as_fd(), plan.namespaces & !cgroup_namespace).step("enter", "the container")?;
+        let joining = Joining { groups, target, namespace: cgroup_namespace };
+        let (process, pid) =
+            match sys::clone(0, born.as_ref().map(AsFd::as_fd)).step("clone", "the process")? {
+                Forked::Child => {
+                    drop(ours);
+                    let failure = become_program(plan, stdio, &joining, &theirs);
+                    let _ = tell(&theirs, &Message::Failed(failure.encode()));
+                    sys::exit(255);
+                }
+                Forked::Parent(pidfd, pid) => (pidfd, pid),
+            };
+        drop((theirs, stdio, joining));
         hub.set_streams(stdin, true, None);
-        if let Some((stdout, stderr)) = outputs {
-            hub.set_outputs(stdout, stderr);
-        }
         let takes_input = plan.stdin;
-        Ok(Exec { engine, process, pid, sync: Some(ours), failure: None, started: false, takes_input })
+        Ok(Exec {
+            engine,
+            process,
+            pid,
+            sync: Some(ours),
+            failure: None,
+            started: false,
+            takes_input,
+            outputs,
+        })
     }
 
     fn look_after(mut self, hub: &mut Hub) {
@@ -93,11 +117,9 @@ impl Exec {
                 match event {
                     Event::Ready(0) => ended = true,
                     Event::Ready(_) => self.hear(hub),
-                    Event::Request(_, Kind::Signal, payload) => {
-                        if let [a, b, c, d] = payload.as_slice() {
-                            let signal = i32::from_be_bytes([*a, *b, *c, *d]);
-                            let _ = sys::pidfd_send_signal(self.process.as_fd(), signal);
-                        }
+                    Event::Request(client, Kind::Signal, payload) => {
+                        let result = signal(self.process.as_fd(), &payload);
+                        hub.done(client, result);
                     }
                     Event::Request(..) | Event::Gone(_) => {}
                 }
@@ -126,10 +148,7 @@ impl Exec {
     fn hear(&mut self, hub: &mut Hub) {
         let Some(sync) = &self.sync else { return };
         match hear(sync) {
-            Ok(Some(Message::Console(master))) => {
-                let _ = rustix::io::ioctl_fionbio(&master, true);
-                hub.set_terminal(master, self.takes_input);
-            }
+            Ok(Some(Message::Console(master, slave))) => self.outputs = Outputs::Terminal(master, slave),
             Ok(Some(Message::Failed(failure))) => self.failure = Some(failure),
             Ok(Some(Message::Ready | Message::Go)) => {}
             Ok(None) | Err(_) => {
@@ -137,15 +156,31 @@ impl Exec {
                 if self.failure.is_none() {
                     self.started = true;
                     hub.reply(self.engine, Kind::Started, &self.pid.to_be_bytes(), None);
+                    // Only now is anything read of it, so that nothing it says overtakes the news that it began.
+                    match core::mem::replace(&mut self.outputs, Outputs::None) {
+                        Outputs::None => {}
+                        Outputs::Pipes(stdout, stderr) => hub.set_outputs(stdout, stderr),
+                        Outputs::Terminal(master, slave) => hub.set_terminal(master, slave, self.takes_input),
+                    }
                 }
             }
         }
     }
 }
 
+/// What is left to join for a process that is in the container already otherwise.
+struct Joining {
+    /// The lists of the groups' processes.
+    groups: Vec<OwnedFd>,
+    /// The container's first process.
+    target: OwnedFd,
+    /// The flag of cgroup namespaces, if there is one to enter.
+    namespace: u32,
+}
+
 /// In the container already, all but the group: becomes the program, or says why not.
-fn become_program(plan: &ExecPlan, stdio: Option<Stdio>, groups: &[OwnedFd], sync: &OwnedFd) -> Failure {
-    match prepare(plan, stdio, groups, sync) {
+fn become_program(plan: &ExecPlan, stdio: Option<Stdio>, joining: &Joining, sync: &OwnedFd) -> Failure {
+    match prepare(plan, stdio, joining, sync) {
         Ok(command) => command.exec(),
         Err(failure) => failure,
     }
@@ -154,25 +189,28 @@ fn become_program(plan: &ExecPlan, stdio: Option<Stdio>, groups: &[OwnedFd], syn
 fn prepare(
     plan: &ExecPlan,
     stdio: Option<Stdio>,
-    groups: &[OwnedFd],
+    joining: &Joining,
     sync: &OwnedFd,
 ) -> Result<crate::command::Command> {
     guard()?;
-    for group in groups {
+    for group in &joining.groups {
         rustix::io::write(group, b"0").step("join", "the container's cgroup")?;
+    }
+    if joining.namespace != 0 {
+        sys::setns(joining.target.as_fd(), joining.namespace)
+            .step("enter", "the container's cgroup namespace")?;
     }
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step("open", "/")?;
     let stdio = match stdio {
         Some(stdio) => stdio,
         None => {
-            let (master, slave) = console::open(root.as_fd())?;
-            if let Some((rows, columns)) = plan.terminal_size {
-                console::resize(&master, rows, columns);
-            }
-            tell(sync, &Message::Console(master)).step("hand over", "the terminal")?;
-            init::streams_of(slave)?
+            let (master, slave) = init::terminal(root.as_fd(), plan.terminal_size)?;
+            init::hand_over(sync, master, slave)?
         }
     };
+    let stdio = stdio.with_input(root.as_fd())?;
     let identity = identity::look_up(root.as_fd(), &plan.process)?;
-    become_user(&plan.process, &identity, stdio)
+    let command = become_user(&plan.process, &identity, stdio)?;
+    identity::confine(&plan.process)?;
+    Ok(command)
 }

@@ -21,6 +21,9 @@ impl<T> Step<T> for rustix::io::Result<T> {
     }
 }
 
+/// No more of it is told: it has to fit the message in which a process that is being built tells it.
+const MAX_STEP: usize = 2048;
+
 /// A failure of the kind `cause`.
 pub(crate) fn failure(cause: Cause, errno: Errno, what: &str, to: impl AsRef<[u8]>) -> Failure {
     let to = to.as_ref();
@@ -30,5 +33,6 @@ pub(crate) fn failure(cause: Cause, errno: Errno, what: &str, to: impl AsRef<[u8
         step.push(b' ');
         step.extend_from_slice(to);
     }
+    step.truncate(MAX_STEP);
     Failure { cause, errno: errno.raw_os_error(), step }
 }

@@ -7,10 +7,10 @@
 use alloc::vec::Vec;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 
+use crate::client::Client;
 use crate::console;
 use crate::control::receive;
 use crate::log::{Log, Stream};
@@ -18,6 +18,10 @@ use crate::wire::{self, CHUNK, HEADER, Kind, streams};
 
 /// More is not kept for a client that does not read, nor for a program that does not.
 const QUEUE: usize = 256 << 10;
+/// The most that a pipe holds without privilege (`/proc/sys/fs/pipe-max-size`).
+const MAX_PIPE: usize = 1 << 20;
+/// How long a client may leave its socket full when all is over.
+const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
 /// Something for the role to deal with.
 pub(crate) enum Event {
@@ -32,9 +36,10 @@ pub(crate) enum Event {
 /// The streams and their clients.
 #[derive(Default)]
 pub(crate) struct Hub {
-    /// Standard output and error; a terminal is the first.
+    /// Standard output and error; a terminal's master is the first.
     outputs: [Option<OwnedFd>; 2],
-    terminal: bool,
+    /// The terminal's slave, kept open so that the master does not end when the program closes it for a while.
+    slave: Option<OwnedFd>,
     stdin: Option<OwnedFd>,
     /// Close standard input when the first client that was attached to it goes.
     stdin_once: bool,
@@ -45,15 +50,6 @@ pub(crate) struct Hub {
     log: Option<Log>,
     buffer: Vec<u8>,
     next: u32,
-}
-
-struct Client {
-    id: u32,
-    socket: OwnedFd,
-    streams: u8,
-    received: Vec<u8>,
-    queue: Vec<u8>,
-    gone: bool,
 }
 
 /// What a descriptor in the list of poll(2) is.
@@ -75,11 +71,12 @@ impl Hub {
         self.outputs = [Some(stdout), Some(stderr)];
     }
 
-    /// The program has a terminal; this is its master.
-    pub(crate) fn set_terminal(&mut self, master: OwnedFd, takes_input: bool) {
+    /// The program has a terminal; these are its ends.
+    pub(crate) fn set_terminal(&mut self, master: OwnedFd, slave: OwnedFd, takes_input: bool) {
+        let _ = rustix::io::ioctl_fionbio(&master, true);
         self.stdin = if takes_input { rustix::io::fcntl_dupfd_cloexec(&master, 3).ok() } else { None };
         self.outputs = [Some(master), None];
-        self.terminal = true;
+        self.slave = Some(slave);
     }
 
     /// A new client, attached to `streams`; gives its number.
@@ -87,8 +84,7 @@ impl Hub {
         let _ = rustix::io::ioctl_fionbio(&socket, true);
         self.next += 1;
         let id = self.next;
-        let client = Client { id, socket, streams, received: Vec::new(), queue: Vec::new(), gone: false };
-        self.clients.push(client);
+        self.clients.push(Client::new(id, socket, streams));
         id
     }
 
@@ -104,6 +100,12 @@ impl Hub {
             }
             None => client.send(&frame),
         }
+    }
+
+    /// Answers a client's request with how it went.
+    pub(crate) fn done(&mut self, id: u32, result: rustix::io::Result<()>) {
+        let errno = result.err().map_or(0, Errno::raw_os_error);
+        self.reply(id, Kind::Done, &errno.to_be_bytes(), None);
     }
 
     /// Sends a frame to all clients.
@@ -140,7 +142,8 @@ impl Hub {
             }
             for (i, client) in self.clients.iter().enumerate() {
                 let mut flags = PollFlags::empty();
-                if self.input.len() <= QUEUE || client.streams & streams::STDIN == 0 {
+                let may_write = self.input.len() <= QUEUE || client.streams & streams::STDIN == 0;
+                if may_write && !client.silent {
                     flags |= PollFlags::IN;
                 }
                 if !client.queue.is_empty() {
@@ -181,8 +184,9 @@ impl Hub {
     /// Reads once from an output; whether there may be more now is the answer.
     fn read_output(&mut self, i: usize) -> bool {
         let Some(output) = self.outputs.get(i).and_then(Option::as_ref) else { return false };
-        self.buffer.resize(CHUNK, 0);
-        let length = match rustix::io::read(output, &mut self.buffer) {
+        self.buffer.resize(HEADER + CHUNK, 0);
+        let Some((header, space)) = self.buffer.split_first_chunk_mut::<HEADER>() else { return false };
+        let length = match rustix::io::read(output, &mut *space) {
             Ok(0) => {
                 self.outputs[i] = None;
                 return false;
@@ -196,17 +200,17 @@ impl Hub {
                 return false;
             }
         };
-        let bytes = self.buffer.get(..length).unwrap_or_default();
         let (kind, stream, wanted) = match i {
             0 => (Kind::Stdout, Stream::Stdout, streams::STDOUT),
             _ => (Kind::Stderr, Stream::Stderr, streams::STDERR),
         };
         if let Some(log) = &mut self.log {
-            log.write(stream, bytes, now());
+            log.write(stream, space.get(..length).unwrap_or_default(), now());
         }
+        *header = wire::header(kind, length);
+        let frame = self.buffer.get(..HEADER + length).unwrap_or_default();
         for client in self.clients.iter_mut().filter(|client| client.streams & wanted != 0) {
-            client.send(&wire::header(kind, length));
-            client.send(bytes);
+            client.send(frame);
         }
         true
     }
@@ -237,7 +241,7 @@ impl Hub {
 
     /// Standard input ends once all that came is written. A terminal has no end of input of its own.
     fn end_input(&mut self) {
-        if self.terminal {
+        if self.slave.is_some() {
             return;
         }
         self.ending = true;
@@ -257,38 +261,24 @@ impl Hub {
             let Some(client) = self.clients.get_mut(i) else { return };
             // Nobody but the engine that started the role passes descriptors, and that only with the plan.
             match receive(&client.socket, &mut self.buffer, &mut Vec::new()) {
-                Ok(0) => client.gone = true,
+                Ok(0) if flags.intersects(PollFlags::HUP | PollFlags::ERR) => client.gone = true,
+                // Only its own side is shut.
+                Ok(0) => {
+                    client.silent = true;
+                    if client.streams & streams::STDIN != 0 && self.stdin_once {
+                        self.end_input();
+                    }
+                    return;
+                }
                 Ok(length) => {
                     client.received.extend_from_slice(self.buffer.get(..length).unwrap_or_default())
                 }
                 Err(Errno::AGAIN) => {}
                 Err(_) => client.gone = true,
             }
-            while let Some((kind, payload)) = self.take_frame(i) {
+            while let Some((kind, payload)) = self.clients.get_mut(i).and_then(Client::take_frame) {
                 self.handle(i, kind, payload, events);
             }
-        }
-    }
-
-    /// The next whole frame that client `i` sent.
-    fn take_frame(&mut self, i: usize) -> Option<(Kind, Vec<u8>)> {
-        let client = self.clients.get_mut(i)?;
-        let header = client.received.first_chunk::<HEADER>()?;
-        let Some((kind, length)) = wire::parse_header(*header).filter(|(_, length)| *length <= 2 * CHUNK)
-        else {
-            client.gone = true;
-            client.received.clear();
-            return None;
-        };
-        if client.received.len() < HEADER + length {
-            return None;
-        }
-        let payload = client.received.get(HEADER..HEADER + length)?.to_vec();
-        client.received.drain(..HEADER + length);
-        client.received.shrink_to(CHUNK);
-        match Kind::from_byte(kind) {
-            Some(kind) => Some((kind, payload)),
-            None => self.take_frame(i),
         }
     }
 
@@ -310,11 +300,17 @@ impl Hub {
                 client.send(&wire::frame(Kind::Done, &0i32.to_be_bytes()));
             }
             Kind::Resize => {
-                if let ([a, b, c, d], Some(master)) = (payload.as_slice(), &self.outputs[0])
-                    && self.terminal
-                {
-                    console::resize(master, u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
-                }
+                let id = client.id;
+                let master = self.outputs[0].as_ref().filter(|_| self.slave.is_some());
+                let result = match (payload.as_slice(), master) {
+                    ([a, b, c, d], Some(master)) => {
+                        console::resize(master, u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+                        Ok(())
+                    }
+                    (_, None) => Err(Errno::NOTTY),
+                    _ => Err(Errno::INVAL),
+                };
+                self.done(id, result);
             }
             kind => events.push(Event::Request(client.id, kind, payload)),
         }
@@ -337,49 +333,37 @@ impl Hub {
     /// The program has ended: reads what it left in its outputs, and finishes the log.
     pub(crate) fn drain_outputs(&mut self) {
         for i in 0..self.outputs.len() {
-            while self.read_output(i) {
-                if self.clients.iter().any(|client| client.queue.len() > QUEUE) {
-                    self.flush_clients();
+            // Those who could write are dead, but for what a descriptor was passed to: a pipe's worth is all there is.
+            for _ in 0..MAX_PIPE / CHUNK + 1 {
+                if !self.read_output(i) {
+                    break;
                 }
             }
             self.outputs[i] = None;
         }
-        self.stdin = None;
+        (self.stdin, self.slave) = (None, None);
         if let Some(log) = &mut self.log {
             log.finish(now());
         }
     }
 
-    /// Sends all that waits for clients, waiting for them.
-    pub(crate) fn flush_clients(&mut self) {
-        for client in &mut self.clients {
-            let queue = core::mem::take(&mut client.queue);
-            if !client.gone && crate::control::send_all(&client.socket, &queue, &[]).is_err() {
-                client.gone = true;
+    /// Sends all that waits for clients. One that does not read is not waited for longer than [`PATIENCE`] for each
+    /// sign of life of any.
+    pub(crate) fn farewell(&mut self) {
+        loop {
+            self.clients.retain(|client| !client.gone && !client.queue.is_empty());
+            let mut fds: Vec<PollFd<'_>> =
+                self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::OUT)).collect();
+            if fds.is_empty() {
+                return;
             }
-        }
-    }
-}
-
-impl Client {
-    /// Sends `bytes` at once as far as the socket takes them, and keeps the rest.
-    fn send(&mut self, mut bytes: &[u8]) {
-        while self.queue.is_empty() && !self.gone && !bytes.is_empty() {
-            match send(self.socket.as_fd(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => self.gone = true,
+            match poll(&mut fds, Some(&PATIENCE)) {
+                Ok(0) => return,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
             }
+            self.clients.iter_mut().for_each(Client::drain_queue);
         }
-        if !self.gone {
-            self.queue.extend_from_slice(bytes);
-        }
-    }
-
-    fn drain_queue(&mut self) {
-        let queue = core::mem::take(&mut self.queue);
-        self.send(&queue);
     }
 }
 

@@ -26,28 +26,34 @@ pub(crate) fn look_up(root: BorrowedFd<'_>, process: &Process) -> Result<Identit
         .map_err(|unknown| failure(Cause::NoSuchUser, Errno::NOENT, "", Vec::from(unknown)))
 }
 
-/// Sets limits, identity, capabilities and the system call filter: all but the program itself.
+/// Sets limits and identity. What the program may do is left to [`confine`].
 pub(crate) fn assume(process: &Process, identity: &Identity) -> Result<()> {
     for (resource, soft, hard) in &process.rlimits {
         set_rlimit(*resource, *soft, *hard)?;
     }
     sys::umask(process.umask.unwrap_or(0o022));
-    // A process under a filter that was loaded without privilege cannot gain any; with it, the filter goes in first,
-    // while there is the right to.
-    if process.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).step("set", "no new privileges")?;
-    } else {
-        load_filter(process)?;
-    }
     bound(process.capabilities.bounding)?;
     rustix::thread::set_keep_capabilities(true).step("keep capabilities", "")?;
     sys::set_identity(identity.uid, identity.gid, &identity.groups).step("become user", "")?;
-    rustix::thread::set_keep_capabilities(false).step("stop keeping capabilities", "")?;
-    set_capabilities(&process.capabilities)?;
+    rustix::thread::set_keep_capabilities(false).step("stop keeping capabilities", "")
+}
+
+/// Takes away all that the program is not to have. Nothing but to become the program may follow: the filter is the
+/// program's, and need not allow what this program does.
+pub(crate) fn confine(process: &Process) -> Result<()> {
+    // A capability that is not in the caller's own permitted set cannot be given; runc leaves it out as well.
+    let may = rustix::thread::capabilities(None).step("read capabilities", "")?.permitted.bits();
     if process.no_new_privileges {
-        load_filter(process)?;
+        rustix::thread::set_no_new_privs(true).step("set", "no new privileges")?;
+        set_capabilities(&process.capabilities, may)?;
+        return load_filter(process);
     }
-    Ok(())
+    // To load a filter takes a privilege then, which a change of user put out of force, and which goes next.
+    if process.seccomp.is_some() {
+        sys::capset(may, may, 0).step("set capabilities", "")?;
+    }
+    load_filter(process)?;
+    set_capabilities(&process.capabilities, may)
 }
 
 /// A hard limit may not be raised without privilege. An engine in a container has to live with the one it was given:
@@ -73,7 +79,7 @@ fn bound(bounding: u64) -> Result<()> {
     for capability in 0..=LAST_CAPABILITY {
         if bounding & (1 << capability) == 0 {
             match sys::prctl(libc::PR_CAPBSET_DROP, capability, 0) {
-                Ok(_) => {}
+                Ok(()) => {}
                 // Beyond the last capability the kernel knows.
                 Err(Errno::INVAL) => break,
                 Err(errno) => return Err(errno).step("drop a capability from the bounding set", ""),
@@ -83,9 +89,7 @@ fn bound(bounding: u64) -> Result<()> {
     Ok(())
 }
 
-fn set_capabilities(sets: &Capabilities) -> Result<()> {
-    // A capability that is not in the caller's own permitted set cannot be given; runc leaves it out as well.
-    let may = rustix::thread::capabilities(None).step("read capabilities", "")?.permitted.bits();
+fn set_capabilities(sets: &Capabilities, may: u64) -> Result<()> {
     let permitted = sets.permitted & may;
     let inheritable = sets.inheritable & may;
     sys::capset(sets.effective & permitted, permitted, inheritable).step("set capabilities", "")?;

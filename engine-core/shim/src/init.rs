@@ -3,21 +3,26 @@
 use alloc::string::String;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 
 use crate::command::{Command, enter_directory};
 use crate::failure::{Result, Step, failure};
-use crate::plan::{ContainerPlan, Process};
-use crate::rootfs::Rootfs;
+use crate::plan::{Cgroup, ContainerPlan, Process};
+use crate::rootfs::{Rootfs, resolve_in};
 use crate::sync::{Message, hear, tell};
+use crate::text::Text;
 use crate::wire::{Cause, Failure};
 use crate::{console, devices, identity, reaper, sys};
 
+/// To join it is for children only: the monitor does it before there is one.
+pub(crate) const PID_NAMESPACE: u32 = libc::CLONE_NEWPID as u32;
+
 /// The ends of the streams that the program gets. A terminal is opened in the container instead.
 pub(crate) struct Stdio {
-    pub(crate) stdin: OwnedFd,
+    /// `None` for a program that is given no input.
+    pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
@@ -34,7 +39,10 @@ pub(crate) fn run(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) ->
 fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<Command> {
     guard()?;
     join_cgroup(&plan.cgroup.join)?;
-    for (kind, path) in &plan.namespaces.join {
+    if let Some(adjustment) = plan.process.oom_score_adj {
+        adjust_oom_score(adjustment)?;
+    }
+    for (kind, path) in plan.namespaces.join.iter().filter(|(kind, _)| *kind != PID_NAMESPACE) {
         let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .step("open namespace", path)?;
         sys::setns(namespace.as_fd(), *kind).step("join namespace", path)?;
@@ -50,15 +58,20 @@ fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<C
     if let Some(domainname) = &plan.domainname {
         rustix::system::setdomainname(domainname.as_bytes()).step("set the domain name", domainname)?;
     }
-    let mut rootfs = Rootfs::mount(&plan.root, &plan.run_dir)?;
-    for mount in &plan.mounts {
-        rootfs.add(mount)?;
+    let mut rootfs = Rootfs::mount(&plan.root, &plan.mounts, &plan.run_dir)?;
+    for (place, mount) in plan.mounts.iter().enumerate() {
+        rootfs.add(place, mount)?;
     }
-    devices::make(rootfs.root(), &plan.devices)?;
+    devices::make(rootfs.root(), plan)?;
     let stdio = match stdio {
         Some(stdio) => stdio,
-        None => terminal(rootfs.root(), plan, sync)?,
+        None => {
+            let (master, slave) = terminal(rootfs.root(), plan.streams.terminal_size)?;
+            console::mount(rootfs.root(), slave.as_fd())?;
+            hand_over(sync, master, slave)?
+        }
     };
+    let stdio = stdio.with_input(rootfs.root())?;
     settings(&rootfs, plan)?;
     for path in &plan.readonly {
         rootfs.make_readonly(path)?;
@@ -67,10 +80,12 @@ fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<C
         rootfs.mask(path)?;
     }
     let identity = identity::look_up(rootfs.root(), &plan.process)?;
+    rootfs.make_directory(&plan.process.cwd)?;
     rootfs.enter(plan.root.readonly, plan.propagation)?;
     let command = become_user(&plan.process, &identity, stdio)?;
     tell(sync, &Message::Ready).step("tell", "the monitor")?;
     wait_for_go(sync)?;
+    identity::confine(&plan.process)?;
     if plan.init {
         reaper::fork_program(plan.process.terminal)?;
     }
@@ -86,7 +101,14 @@ pub(crate) fn guard() -> Result<()> {
         .step("close itself to", "inspection")
 }
 
-pub(crate) fn join_cgroup(files: &[String]) -> Result<()> {
+/// The group that a process is born in.
+pub(crate) fn open_born(cgroup: &Cgroup) -> Result<Option<OwnedFd>> {
+    let Some(path) = &cgroup.born else { return Ok(None) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path.as_str(), flags, Mode::empty()).step("open cgroup", path).map(Some)
+}
+
+fn join_cgroup(files: &[String]) -> Result<()> {
     for file in files {
         let fd = rustix::fs::open(file.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .step("open cgroup", file)?;
@@ -95,62 +117,65 @@ pub(crate) fn join_cgroup(files: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A terminal of the container's own devpts, whose master goes to the monitor.
-fn terminal(root: BorrowedFd<'_>, plan: &ContainerPlan, sync: &OwnedFd) -> Result<Stdio> {
+/// A terminal of the container's own devpts: master and slave.
+pub(crate) fn terminal(root: BorrowedFd<'_>, size: Option<(u16, u16)>) -> Result<(OwnedFd, OwnedFd)> {
     let (master, slave) = console::open(root)?;
-    console::mount(root, slave.as_fd())?;
-    if let Some((rows, columns)) = plan.streams.terminal_size {
+    if let Some((rows, columns)) = size {
         console::resize(&master, rows, columns);
     }
-    tell(sync, &Message::Console(master)).step("hand over", "the terminal")?;
-    streams_of(slave)
+    Ok((master, slave))
 }
 
-/// All three streams are the terminal.
-pub(crate) fn streams_of(slave: OwnedFd) -> Result<Stdio> {
-    Ok(Stdio { stdin: slave.try_clone_step()?, stdout: slave.try_clone_step()?, stderr: slave })
+/// Gives the terminal to whoever looks after this process, and makes it all three streams. The other one keeps the
+/// slave open too: a program that closes all of its terminal may open it again.
+pub(crate) fn hand_over(sync: &OwnedFd, master: OwnedFd, slave: OwnedFd) -> Result<Stdio> {
+    let copy = || rustix::io::fcntl_dupfd_cloexec(&slave, 3).step("copy", "the terminal");
+    let stdio = Stdio { stdin: Some(copy()?), stdout: copy()?, stderr: copy()? };
+    tell(sync, &Message::Console(master, slave)).step("hand over", "the terminal")?;
+    Ok(stdio)
 }
 
-trait TryCloneStep {
-    fn try_clone_step(&self) -> Result<OwnedFd>;
+impl Stdio {
+    /// The same, with something to read that is empty if there was nothing. `root` is the container's.
+    pub(crate) fn with_input(self, root: BorrowedFd<'_>) -> Result<Stdio> {
+        let stdin = match self.stdin {
+            Some(stdin) => stdin,
+            None => devices::no_input(root)?,
+        };
+        Ok(Stdio { stdin: Some(stdin), ..self })
+    }
 }
 
-impl TryCloneStep for OwnedFd {
-    fn try_clone_step(&self) -> Result<OwnedFd> {
-        rustix::io::fcntl_dupfd_cloexec(self, 3).step("copy", "the terminal")
+/// Says how readily the kernel kills this process, and those it starts, for want of memory.
+pub(crate) fn adjust_oom_score(adjustment: i32) -> Result<()> {
+    let mut text = Text::default();
+    text.number(i64::from(adjustment));
+    let written =
+        rustix::fs::open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .and_then(|file| rustix::io::write(&file, text.as_str().as_bytes()));
+    match written {
+        // To be killed less readily than the engine needs a privilege that an engine in a container may lack.
+        Ok(_) | Err(Errno::ACCESS | Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno).step("set", "oom_score_adj"),
     }
 }
 
 /// Kernel settings, through the container's own procfs, which nobody could have tampered with.
 fn settings(rootfs: &Rootfs, plan: &ContainerPlan) -> Result<()> {
-    let write = |path: &str, value: &[u8]| -> rustix::io::Result<()> {
-        let proc = rootfs.proc().ok_or(Errno::NOENT)?;
-        let flags = ResolveFlags::NO_SYMLINKS;
-        let file = crate::rootfs::resolve_in(proc, path, OFlags::WRONLY, flags)?;
-        rustix::io::write(&file, value).map(drop)
-    };
     for (path, value) in &plan.sysctls {
         let path = ["sys/", path].concat();
-        write(&path, value.as_bytes()).step("write /proc/", &path)?;
-    }
-    if let Some(adjustment) = plan.process.oom_score_adj {
-        let mut text = crate::text::Text::default();
-        text.number(i64::from(adjustment));
-        // `self` is a link, and the one process here is number 1 unless the namespace is shared.
-        let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let mut path = crate::text::Text::default();
-        path.number(i64::from(pid));
-        path.push("/oom_score_adj");
-        match write(path.as_str(), text.as_str().as_bytes()) {
-            // To be killed less readily than the engine needs a privilege that an engine in a container may lack.
-            Ok(()) | Err(Errno::ACCESS | Errno::PERM) => {}
-            Err(errno) => return Err(errno).step("set", "oom_score_adj"),
-        }
+        rootfs
+            .proc()
+            .ok_or(Errno::NOENT)
+            .and_then(|proc| resolve_in(proc, &path, OFlags::WRONLY, ResolveFlags::NO_SYMLINKS))
+            .and_then(|file| rustix::io::write(&file, value.as_bytes()))
+            .step("write", ["/proc/", &path].concat())?;
     }
     Ok(())
 }
 
-/// The last steps before the program: session, streams, limits, identity, working directory.
+/// The last steps before the program but for its [confinement](identity::confine): session, streams, limits,
+/// identity, working directory.
 pub(crate) fn become_user(
     process: &Process,
     identity: &crate::users::Identity,
@@ -163,15 +188,11 @@ pub(crate) fn become_user(
     }
     rustix::process::setsid().step("begin", "a session")?;
     if process.terminal {
-        rustix::process::ioctl_tiocsctty(&stdio.stdin).step("take", "the terminal")?;
+        rustix::process::ioctl_tiocsctty(&stdio.stdout).step("take", "the terminal")?;
     }
-    for stream in [&stdio.stdin, &stdio.stdout, &stdio.stderr] {
-        // So that the program can open /dev/stdout and the like again.
-        let (uid, gid) = (rustix::fs::Uid::from_raw(identity.uid), rustix::fs::Gid::from_raw(identity.gid));
-        let gid = (!process.terminal).then_some(gid);
-        let _ = rustix::fs::fchown(stream, Some(uid), gid);
-    }
-    for (stream, number) in [(&stdio.stdin, 0), (&stdio.stdout, 1), (&stdio.stderr, 2)] {
+    let stdin = stdio.stdin.as_ref().unwrap_or(&stdio.stdout);
+    for (stream, number) in [(stdin, 0), (&stdio.stdout, 1), (&stdio.stderr, 2)] {
+        own(stream, process.terminal, identity)?;
         sys::dup_to(stream, number).step("set up", "the standard streams")?;
     }
     sys::reset_signals();
@@ -182,6 +203,18 @@ pub(crate) fn become_user(
     let command = Command::find(process, identity)?;
     sys::cloexec_from_3().step("close", "descriptors")?;
     Ok(command)
+}
+
+/// Gives a pipe or terminal to the program's user, so that the program can open `/dev/stdout` and the like again. A
+/// terminal keeps its group.
+fn own(stream: &OwnedFd, terminal: bool, identity: &crate::users::Identity) -> Result<()> {
+    let kind = rustix::fs::fstat(stream).step("examine", "a standard stream")?.st_mode;
+    if identity.uid != 0 && (terminal || FileType::from_raw_mode(kind) == FileType::Fifo) {
+        let gid = (!terminal).then_some(Gid::from_raw(identity.gid));
+        rustix::fs::fchown(stream, Some(Uid::from_raw(identity.uid)), gid)
+            .step("give to the user", "a standard stream")?;
+    }
+    Ok(())
 }
 
 /// Blocks until the monitor says so. If the monitor is gone there is nothing to become.

@@ -20,6 +20,8 @@ pub mod wire;
 pub mod program;
 
 #[cfg(feature = "program")]
+mod client;
+#[cfg(feature = "program")]
 mod command;
 #[cfg(feature = "program")]
 mod console;
@@ -29,6 +31,8 @@ mod devices;
 mod exec;
 #[cfg(feature = "program")]
 mod failure;
+#[cfg(feature = "program")]
+mod filesystem;
 #[cfg(feature = "program")]
 mod hub;
 #[cfg(feature = "program")]

@@ -26,11 +26,10 @@ pub(crate) fn run(control: OwnedFd, plan: ContainerPlan, held: Vec<OwnedFd>) {
     let mut hub = Hub::default();
     let engine = hub.add_client(control, 0);
     match Monitor::build(plan, &mut hub, engine) {
-        Ok(mut monitor) => monitor.look_after(&mut hub),
+        Ok(mut monitor) => monitor.look_after(&mut hub, held),
         Err(failure) => hub.reply(engine, Kind::Failed, &failure.encode(), None),
     }
-    hub.flush_clients();
-    drop(held);
+    hub.farewell();
 }
 
 /// How far the container has come.
@@ -78,9 +77,17 @@ impl Monitor {
                 (Some(stdio), stdin, Some((stdout, stderr)))
             }
         };
+        // Those to join count for children only.
+        for (_, path) in plan.namespaces.join.iter().filter(|(kind, _)| *kind == init::PID_NAMESPACE) {
+            let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .step("open namespace", path)?;
+            sys::setns(namespace.as_fd(), init::PID_NAMESPACE).step("join namespace", path)?;
+        }
         // A cgroup namespace begins at the group of the process that makes it: the container's own process does.
         let namespaces = plan.namespaces.new & !(libc::CLONE_NEWCGROUP as u32);
-        let (init, pid) = match sys::clone(namespaces).step("clone", "the container's first process")? {
+        let born = init::open_born(&plan.cgroup)?;
+        let cloned = sys::clone(namespaces, born.as_ref().map(AsFd::as_fd));
+        let (init, pid) = match cloned.step("clone", "the container's first process")? {
             Forked::Child => {
                 drop(ours);
                 let failure = init::run(&plan, stdio, &theirs);
@@ -94,13 +101,9 @@ impl Monitor {
         if let Some((stdout, stderr)) = outputs {
             hub.set_outputs(stdout, stderr);
         }
-        let netns = match plan.namespaces.new & libc::CLONE_NEWNET as u32 {
-            0 => None,
-            _ => Some(open_netns(pid)?),
-        };
-        // First: who hears that the container is created may connect at once.
-        let listener = listen(&plan.run_dir)?;
-        write_pid(&plan.run_dir, pid)?;
+        let has_netns = plan.namespaces.new & libc::CLONE_NEWNET as u32 != 0;
+        let (netns, listener) =
+            publish(&plan.run_dir, pid, has_netns).map_err(|failure| give_up(&init, &ours, failure))?;
         hub.reply(engine, Kind::Created, &pid.to_be_bytes(), netns.as_ref().map(AsFd::as_fd));
         Ok(Monitor {
             plan,
@@ -117,7 +120,7 @@ impl Monitor {
     }
 
     /// Serves the container until its first process has ended, and cleans up after it.
-    fn look_after(&mut self, hub: &mut Hub) {
+    fn look_after(&mut self, hub: &mut Hub, held: Vec<OwnedFd>) {
         loop {
             let events = {
                 let mut fds: [BorrowedFd<'_>; 3] =
@@ -150,16 +153,15 @@ impl Monitor {
         while self.sync.is_some() {
             self.hear_init(hub);
         }
-        self.finish(hub);
+        self.finish(hub, held);
     }
 
     /// A message of the process that is being built. The end of the connection means that it has become the program.
     fn hear_init(&mut self, hub: &mut Hub) {
         let Some(sync) = &self.sync else { return };
         match hear(sync) {
-            Ok(Some(Message::Console(master))) => {
-                let _ = rustix::io::ioctl_fionbio(&master, true);
-                hub.set_terminal(master, self.plan.streams.open_stdin);
+            Ok(Some(Message::Console(master, slave))) => {
+                hub.set_terminal(master, slave, self.plan.streams.open_stdin);
             }
             Ok(Some(Message::Ready)) => {
                 self.phase = Phase::Ready;
@@ -186,23 +188,20 @@ impl Monitor {
     }
 
     fn answer(&mut self, hub: &mut Hub, client: u32, kind: Kind, payload: &[u8]) {
-        let done = |errno: i32| errno.to_be_bytes();
-        match (kind, payload) {
-            (Kind::Start, _) if client == self.engine => {
+        match kind {
+            Kind::Start if client == self.engine => {
                 self.start_asked = true;
                 self.go();
             }
-            (Kind::Signal, [a, b, c, d]) => {
-                let result = sys::pidfd_send_signal(self.init.as_fd(), i32::from_be_bytes([*a, *b, *c, *d]));
-                let errno = result.err().map_or(0, Errno::raw_os_error);
-                hub.reply(client, Kind::Done, &done(errno), None);
-            }
-            (Kind::Process, _) => hub.reply(client, Kind::Process, &[], Some(self.init.as_fd())),
-            (Kind::Namespace, _) => match &self.netns {
+            Kind::Signal => hub.done(client, signal(self.init.as_fd(), payload)),
+            // Before it is the program, the host's files are still in its reach.
+            Kind::Process if self.phase != Phase::Running => hub.done(client, Err(Errno::SRCH)),
+            Kind::Process => hub.reply(client, Kind::Process, &[], Some(self.init.as_fd())),
+            Kind::Namespace => match &self.netns {
                 Some(netns) => hub.reply(client, Kind::Namespace, &[], Some(netns.as_fd())),
-                None => hub.reply(client, Kind::Done, &done(Errno::NOENT.raw_os_error()), None),
+                None => hub.done(client, Err(Errno::NOENT)),
             },
-            _ => hub.reply(client, Kind::Done, &done(Errno::NOSYS.raw_os_error()), None),
+            _ => hub.done(client, Err(Errno::NOSYS)),
         }
     }
 
@@ -226,7 +225,7 @@ impl Monitor {
 
     /// The first process has ended: ends what is left, keeps the last output, takes away what was made on the host,
     /// and only then tells that it is over.
-    fn finish(&mut self, hub: &mut Hub) {
+    fn finish(&mut self, hub: &mut Hub, held: Vec<OwnedFd>) {
         let status = rustix::process::waitid(WaitId::PidFd(self.init.as_fd()), WaitIdOptions::EXITED);
         let code = status.ok().flatten().map_or(255, |status| exit_code(&status));
         teardown::kill_rest(&self.plan.cgroup);
@@ -237,6 +236,8 @@ impl Monitor {
         for name in ["/control", "/pid"] {
             let _ = rustix::fs::unlinkat(CWD, [&self.plan.run_dir, name].concat(), AtFlags::empty());
         }
+        // Who hears of the end may want the same ports again.
+        drop(held);
         if self.phase != Phase::Running {
             let failure = self.failure.take().unwrap_or_else(|| self.died(code).encode());
             let _ = sys::lock(self.lock.as_fd(), false);
@@ -260,6 +261,33 @@ impl Monitor {
     }
 }
 
+/// Sends the signal in a request's payload.
+pub(crate) fn signal(process: BorrowedFd<'_>, payload: &[u8]) -> rustix::io::Result<()> {
+    let number = <[u8; 4]>::try_from(payload).map_err(|_| Errno::INVAL)?;
+    sys::pidfd_send_signal(process, i32::from_be_bytes(number))
+}
+
+/// Lets the container be found: its network namespace, its control socket and its number. Whoever hears that it is
+/// created may connect at once.
+fn publish(run_dir: &str, pid: u32, has_netns: bool) -> Result<(Option<OwnedFd>, OwnedFd)> {
+    let netns = if has_netns { Some(open_netns(pid)?) } else { None };
+    let listener = listen(run_dir)?;
+    write_pid(run_dir, pid)?;
+    Ok((netns, listener))
+}
+
+/// Ends the process that is being built. If it failed itself meanwhile, that is why, and not what `failure` says.
+fn give_up(init: &OwnedFd, sync: &OwnedFd, failure: Failure) -> Failure {
+    let _ = sys::pidfd_send_signal(init.as_fd(), libc::SIGKILL);
+    let _ = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
+    while let Ok(Some(message)) = hear(sync) {
+        if let Message::Failed(own) = message {
+            return Failure::decode(&own).unwrap_or(failure);
+        }
+    }
+    failure
+}
+
 /// An exit code as a shell has it.
 pub(crate) fn exit_code(status: &WaitIdStatus) -> i32 {
     match (status.exit_status(), status.terminating_signal()) {
@@ -273,7 +301,13 @@ fn take_lock(run_dir: &str) -> Result<OwnedFd> {
     let path: String = [run_dir, "/monitor"].concat();
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let lock = rustix::fs::open(path.as_str(), flags, Mode::from_raw_mode(0o600)).step("open lock", &path)?;
-    sys::lock(lock.as_fd(), true).step("lock", &path)?;
+    match sys::lock(lock.as_fd(), true) {
+        Err(Errno::AGAIN | Errno::ACCESS) => {
+            let what = "another monitor looks after the container of";
+            return Err(failure(Cause::Step, Errno::BUSY, what, run_dir));
+        }
+        result => result.step("lock", &path)?,
+    }
     Ok(lock)
 }
 
@@ -284,12 +318,9 @@ pub(crate) fn pipes(open_stdin: bool) -> Result<(Stdio, Option<OwnedFd>, OwnedFd
         true => {
             let (read, write) = pipe()?;
             nonblocking(&write)?;
-            (read, Some(write))
+            (Some(read), Some(write))
         }
-        false => {
-            let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-            (null.step("open", "/dev/null")?, None)
-        }
+        false => (None, None),
     };
     let ((our_stdout, stdout), (our_stderr, stderr)) = (pipe()?, pipe()?);
     nonblocking(&our_stdout)?;

@@ -74,9 +74,11 @@ pub struct ExecPlan {
 /// A group in the cgroup tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
-    /// Files that a process writes `0` to in order to join.
+    /// The directory, of version 2, in which a process is born. To move there later takes a lock of the whole host.
+    pub born: Option<String>,
+    /// Files, of version 1, that a process of one thread writes `0` to in order to join.
     pub join: Vec<String>,
-    /// Directories to remove when the container has ended.
+    /// Directories, those to join, to remove when the container has ended.
     pub dirs: Vec<String>,
     /// The file with a line `oom_kill N`.
     pub oom: Option<String>,
@@ -123,16 +125,23 @@ pub struct Mount {
     pub target: String,
     /// What.
     pub source: MountSource,
-    /// Attributes to set, as `MOUNT_ATTR_*`.
-    pub set: u64,
-    /// Attributes to clear, as `MOUNT_ATTR_*`.
-    pub clear: u64,
-    /// They hold for the mounts below it too.
-    pub recursive: bool,
-    /// How mounts travel, as `MS_*`; 0 leaves it as it is.
+    /// Attributes of the mount itself.
+    pub attributes: Attributes,
+    /// Attributes of it and of all mounts below it.
+    pub attributes_below: Attributes,
+    /// How mounts travel, as `MS_*`; with `MS_REC` for the mounts below it too; 0 leaves it as it is.
     pub propagation: u32,
     /// The engine itself asked for it, so that nothing on the way to the target may be a symbolic link.
     pub system: bool,
+}
+
+/// Changes to the attributes of a mount, as `MOUNT_ATTR_*`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// To set.
+    pub set: u64,
+    /// To clear.
+    pub clear: u64,
 }
 
 /// What is mounted.

@@ -13,12 +13,19 @@ use crate::{control, exec, monitor, sys};
 /// The control socket is standard input. The process forks at once and ends: its starter reaps it and keeps no child,
 /// and what goes on is a child of whoever takes in orphans.
 pub fn main() -> i32 {
+    // What its starter left open for its children is not meant for a container.
+    if sys::close_from_3().is_err() {
+        return 1;
+    }
     match sys::fork() {
         Ok(Some(_)) => return 0,
         Ok(None) => {}
         Err(_) => return 1,
     }
+    // Nor is what its starter had set up: a signal that is ignored stays so, and a mask cuts modes.
+    sys::reset_signals();
     sys::ignore_signals();
+    sys::umask(0o022);
     let _ = rustix::process::setsid();
     // For lists of processes, where the name of a program in memory is a number.
     let _ = rustix::thread::set_name(c"engine-shim");
@@ -32,12 +39,13 @@ fn run() -> Result<()> {
     // Away from the number that a child's standard input will have.
     let control =
         rustix::io::fcntl_dupfd_cloexec(sys::control_socket(), 3).step("keep", "the control socket")?;
+    // The copy is open, so the null device takes the number that the socket had, or one beyond it.
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .step("open", "/dev/null")?;
     for number in 0..3 {
         sys::dup_to(&null, number).step("set up", "the standard streams")?;
     }
-    drop(null);
+    sys::keep_standard(null);
     let Some(frame) = receive_frame(&control).step("receive", "the plan")? else {
         return Ok(());
     };

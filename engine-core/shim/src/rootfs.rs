@@ -10,17 +10,19 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::failure::{Result, Step, failure};
-use crate::plan::{CgroupMount, Mount, MountSource, Root, RootSource};
+use crate::filesystem::{filesystem, overlay};
+use crate::plan::{Attributes, CgroupMount, Mount, MountSource, Root, RootSource};
 use crate::sys;
 use crate::wire::Cause;
 
 const MS_PRIVATE: u32 = 1 << 18;
 const MS_SLAVE: u32 = 1 << 19;
+const MS_SHARED: u32 = 1 << 20;
+/// As in mount(2), in a propagation: for the mounts below too.
+const MS_REC: u32 = 1 << 14;
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// A chain of symbolic links to a file that is not there is followed so far.
 const MAX_LINKS: usize = 8;
@@ -32,12 +34,16 @@ pub(crate) struct Rootfs {
     proc: Option<OwnedFd>,
     /// An empty read-only directory, made when the first directory is hidden.
     empty: Option<OwnedFd>,
+    /// The sources of mounts that are shared with the host, each with its place in the plan.
+    shared: Vec<(usize, OwnedFd)>,
 }
 
 impl Rootfs {
-    /// Mounts the root file system of `plan` at the directory `at` of this process's own mount namespace.
-    pub(crate) fn mount(plan: &Root, at: &str) -> Result<Rootfs> {
-        // Nothing that is mounted or unmounted here may travel to the host.
+    /// Mounts the root file system of `plan` at the directory `at` of this process's own mount namespace. `mounts`
+    /// are those that will be [added](Rootfs::add).
+    pub(crate) fn mount(plan: &Root, mounts: &[Mount], at: &str) -> Result<Rootfs> {
+        let shared = open_shared(mounts)?;
+        // Nothing else that is mounted or unmounted here may travel to the host.
         let host_root = open_path("/").step("open", "/")?;
         sys::mount_setattr(host_root.as_fd(), true, 0, 0, MS_SLAVE).step("make mounts private below", "/")?;
         let root = match &plan.source {
@@ -53,7 +59,7 @@ impl Rootfs {
             }
             RootSource::Overlay { lower, upper, volatile } => overlay(lower, upper.as_ref(), *volatile, at)?,
         };
-        Ok(Rootfs { root, proc: None, empty: None })
+        Ok(Rootfs { root, proc: None, empty: None, shared })
     }
 
     /// The root directory.
@@ -66,11 +72,14 @@ impl Rootfs {
         self.proc.as_ref().map(AsFd::as_fd)
     }
 
-    /// Mounts one thing.
-    pub(crate) fn add(&mut self, mount: &Mount) -> Result<()> {
+    /// Mounts one thing, the one at `place` in the plan.
+    pub(crate) fn add(&mut self, place: usize, mount: &Mount) -> Result<()> {
+        let attributes = mount.attributes.set | mount.attributes_below.set;
         match &mount.source {
             MountSource::Filesystem { kind, source, parameters } => {
-                let tree = filesystem(kind, source, parameters, mount.set, &mount.target)?;
+                let tree = filesystem(kind, source, parameters, attributes, &mount.target)?;
+                let propagation = mount.propagation & !MS_REC;
+                set_attributes(tree.as_fd(), false, Attributes::default(), propagation, &mount.target)?;
                 let target = self.directory(&mount.target, mount.system)?;
                 refuse_procfs(target.as_fd(), mount)?;
                 move_to(tree.as_fd(), target.as_fd(), &mount.target)?;
@@ -79,14 +88,13 @@ impl Rootfs {
                 }
             }
             MountSource::Bind { path, recursive } => {
-                let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-                if *recursive {
-                    flags |= OpenTreeFlags::AT_RECURSIVE;
-                }
-                let tree =
-                    rustix::mount::open_tree(CWD, path.as_str(), flags).step("open bind source", path)?;
-                sys::mount_setattr(tree.as_fd(), mount.recursive, mount.set, mount.clear, mount.propagation)
-                    .step("set the attributes of the mount at", &mount.target)?;
+                let tree = match self.shared.iter().position(|(of, _)| *of == place) {
+                    Some(at) => self.shared.swap_remove(at).1,
+                    None => open_source(path, *recursive)?,
+                };
+                let (below, here) = propagations(mount.propagation);
+                set_attributes(tree.as_fd(), true, mount.attributes_below, below, &mount.target)?;
+                set_attributes(tree.as_fd(), false, mount.attributes, here, &mount.target)?;
                 let is_directory = file_type(tree.as_fd()).step("examine", path)? == FileType::Directory;
                 let target = if is_directory {
                     self.directory(&mount.target, mount.system)?
@@ -96,29 +104,29 @@ impl Rootfs {
                 refuse_procfs(target.as_fd(), mount)?;
                 move_to(tree.as_fd(), target.as_fd(), &mount.target)?;
             }
-            MountSource::Cgroups(hierarchies) => self.cgroups(mount, hierarchies)?,
+            MountSource::Cgroups(hierarchies) => self.cgroups(mount, attributes, hierarchies)?,
         }
         Ok(())
     }
 
     /// The container's part of the cgroup tree. Its namespace begins at the container's group, so a mount of a
     /// hierarchy shows that and nothing above it.
-    fn cgroups(&self, mount: &Mount, hierarchies: &[CgroupMount]) -> Result<()> {
+    fn cgroups(&self, mount: &Mount, attributes: u64, hierarchies: &[CgroupMount]) -> Result<()> {
         let target = self.directory(&mount.target, mount.system)?;
         if let [only] = hierarchies
             && only.directory.is_empty()
         {
-            let tree = filesystem(&only.kind, "cgroup", &only.parameters, mount.set, &mount.target)?;
+            let tree = filesystem(&only.kind, "cgroup", &only.parameters, attributes, &mount.target)?;
             return move_to(tree.as_fd(), target.as_fd(), &mount.target);
         }
         let mode = [(String::from("mode"), Some(String::from("755")))];
-        let top = filesystem("tmpfs", "cgroup", &mode, mount.set & !RDONLY, &mount.target)?;
+        let top = filesystem("tmpfs", "cgroup", &mode, attributes & !RDONLY, &mount.target)?;
         move_to(top.as_fd(), target.as_fd(), &mount.target)?;
         for hierarchy in hierarchies {
             let name = hierarchy.directory.as_str();
             rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755))
                 .step("make cgroup directory", name)?;
-            let tree = filesystem(&hierarchy.kind, "cgroup", &hierarchy.parameters, mount.set, name)?;
+            let tree = filesystem(&hierarchy.kind, "cgroup", &hierarchy.parameters, attributes, name)?;
             let place = rustix::fs::openat(&top, name, PATH | OFlags::DIRECTORY, Mode::empty())
                 .step("open cgroup directory", name)?;
             move_to(tree.as_fd(), place.as_fd(), name)?;
@@ -126,7 +134,8 @@ impl Rootfs {
                 rustix::fs::symlinkat(name, &top, link.as_str()).step("link cgroup directory", link)?;
             }
         }
-        sys::mount_setattr(top.as_fd(), false, mount.set, 0, 0).step("set the attributes of", &mount.target)
+        let read_only = Attributes { set: attributes & RDONLY, clear: 0 };
+        set_attributes(top.as_fd(), false, read_only, 0, &mount.target)
     }
 
     /// Hides `path`, if it is there.
@@ -146,10 +155,7 @@ impl Rootfs {
         }
         // The host's null device, and verified to be that: an image's may be a link to anything (CVE-2025-31133).
         let null = open_path("/dev/null").step("open", "/dev/null")?;
-        let stat = rustix::fs::fstat(&null).step("examine", "/dev/null")?;
-        let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (1, 3);
-        if !is_null {
+        if !crate::devices::is_null(null.as_fd()) {
             return Err(failure(
                 Cause::Escape,
                 Errno::NODEV,
@@ -167,6 +173,15 @@ impl Rootfs {
         let tree = clone_of(target.as_fd(), true).step("open", path)?;
         sys::mount_setattr(tree.as_fd(), true, RDONLY, 0, 0).step("make read-only", path)?;
         move_to(tree.as_fd(), target.as_fd(), path)
+    }
+
+    /// Makes the directory `path` if it is not there, as far as that can be.
+    pub(crate) fn make_directory(&self, path: &str) -> Result<()> {
+        match self.resolve(path, PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
+            Err(Errno::NOENT) => self.directory(path, false).map(drop),
+            // Whoever enters it will find out what it is.
+            _ => Ok(()),
+        }
     }
 
     /// Makes this the root of the process, out of which nothing leads, and the working directory.
@@ -212,13 +227,7 @@ impl Rootfs {
             let directory = self.directory(parent, false)?;
             match rustix::fs::readlinkat(&directory, name, Vec::new()) {
                 // A link to what is not there: that is what has to be made.
-                Ok(link) => {
-                    let link = link.to_str().map_err(|_| Errno::ILSEQ).step("follow", &path)?;
-                    path = match link.strip_prefix('/') {
-                        Some(absolute) => String::from(absolute),
-                        None => [parent, link].join("/"),
-                    };
-                }
+                Ok(link) => path = link_target(parent, link.to_bytes(), &path)?,
                 Err(_) => {
                     let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
                     rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644))
@@ -233,7 +242,7 @@ impl Rootfs {
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-fn open_path(path: &str) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_path(path: &str) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, PATH, Mode::empty())
 }
 
@@ -259,6 +268,52 @@ pub(crate) fn resolve_in(
     }
 }
 
+/// A copy of what is mounted at `path` of the host, as it is.
+fn open_source(path: &str, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(CWD, path, flags).step("open bind source", path)
+}
+
+/// The sources of the mounts that are to be shared with the host. Copied while the mounts here are still those of the
+/// host: a copy belongs to the peers of what it was copied from.
+fn open_shared(mounts: &[Mount]) -> Result<Vec<(usize, OwnedFd)>> {
+    let mut shared = Vec::new();
+    for (place, mount) in mounts.iter().enumerate() {
+        if let MountSource::Bind { path, recursive } = &mount.source
+            && mount.propagation & MS_SHARED != 0
+        {
+            shared.push((place, open_source(path, *recursive)?));
+        }
+    }
+    Ok(shared)
+}
+
+/// How mounts travel at a mount and below it, and at the mount alone.
+fn propagations(propagation: u32) -> (u32, u32) {
+    match propagation & MS_REC {
+        0 => (0, propagation),
+        _ => (propagation & !MS_REC, 0),
+    }
+}
+
+/// Changes attributes of the mount `tree` and how mounts travel there, with `recursive` below it too.
+fn set_attributes(
+    tree: BorrowedFd<'_>,
+    recursive: bool,
+    attributes: Attributes,
+    propagation: u32,
+    target: &str,
+) -> Result<()> {
+    if propagation == 0 && attributes == Attributes::default() {
+        return Ok(());
+    }
+    sys::mount_setattr(tree, recursive, attributes.set, attributes.clear, propagation)
+        .step("set the attributes of the mount at", target)
+}
+
 /// The directory `path` beneath `root`, made with its parents if it is not there. With `strict`, no link may be on the
 /// way: where the engine mounts procfs, an image's link is an attempt (CVE-2023-28642).
 pub(crate) fn directory(root: BorrowedFd<'_>, path: &str, strict: bool) -> Result<OwnedFd> {
@@ -268,134 +323,43 @@ pub(crate) fn directory(root: BorrowedFd<'_>, path: &str, strict: bool) -> Resul
         Err(Errno::NOENT) => {}
         result => return result.step("open directory", path),
     }
+    make_directories(root, path, more, MAX_LINKS)
+}
+
+/// The same for one that is not there. A symbolic link to what is not there is followed `links` times: its target is
+/// what has to be made, beneath the root as well.
+fn make_directories(root: BorrowedFd<'_>, path: &str, more: ResolveFlags, links: usize) -> Result<OwnedFd> {
+    let flags = PATH | OFlags::DIRECTORY;
     let mut parent = resolve_in(root, "/", flags, more).step("open", "/")?;
     let mut sofar = String::new();
     for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        let above = sofar.len();
         sofar.push('/');
         sofar.push_str(name);
         parent = match resolve_in(root, &sofar, flags, more) {
-            Err(Errno::NOENT) => {
-                match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(errno).step("make directory", &sofar),
-                }
-                resolve_in(root, &sofar, flags, more).step("open directory", &sofar)?
-            }
+            Err(Errno::NOENT) => match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) => resolve_in(root, &sofar, flags, more).step("open directory", &sofar)?,
+                Err(Errno::EXIST) if links > 0 => match rustix::fs::readlinkat(&parent, name, Vec::new()) {
+                    Ok(link) => {
+                        let target =
+                            link_target(sofar.get(..above).unwrap_or_default(), link.to_bytes(), &sofar)?;
+                        make_directories(root, &target, more, links - 1)?
+                    }
+                    // Somebody else has made it meanwhile.
+                    Err(_) => resolve_in(root, &sofar, flags, more).step("open directory", &sofar)?,
+                },
+                Err(errno) => return Err(errno).step("make directory", &sofar),
+            },
             result => result.step("open directory", &sofar)?,
         };
     }
     Ok(parent)
 }
 
-/// A new detached mount of a file system.
-fn filesystem(
-    kind: &str,
-    source: &str,
-    parameters: &[(String, Option<String>)],
-    attributes: u64,
-    target: &str,
-) -> Result<OwnedFd> {
-    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).step("open file system", kind)?;
-    // cgroup v1 and some others refuse a source; it only shows in lists of mounts.
-    let _ = rustix::mount::fsconfig_set_string(context.as_fd(), "source", source);
-    for (key, value) in parameters {
-        match value {
-            Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value.as_str()),
-            None => rustix::mount::fsconfig_set_flag(context.as_fd(), key.as_str()),
-        }
-        .step("set a parameter of the file system at", [target, ": ", key].concat())?;
-    }
-    rustix::mount::fsconfig_create(context.as_fd()).step("create the file system at", target)?;
-    // The bits of MOUNT_ATTR_* fit 32, as fsmount(2) takes them.
-    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).step("mount", target)
-}
-
-/// An overlay, attached at `at`.
-fn overlay(lower: &[String], upper: Option<&(String, String)>, volatile: bool, at: &str) -> Result<OwnedFd> {
-    // By descriptor: whatever a path looks like, `/proc/self/fd/N` needs no quoting and is short.
-    let mut open = Vec::with_capacity(lower.len() + 2);
-    for path in lower {
-        open.push(open_path(path).step("open layer", path)?);
-    }
-    let layers = open.len();
-    if let Some((upper, work)) = upper {
-        open.push(open_path(upper).step("open", upper)?);
-        open.push(open_path(work).step("open", work)?);
-    }
-    let names: Vec<String> = open.iter().map(descriptor_path).collect();
-    let (lower, writable) = names.split_at(layers);
-    let mut options: Vec<(&str, Option<&str>)> = Vec::new();
-    if let [upper, work] = writable {
-        options.push(("upperdir", Some(upper)));
-        options.push(("workdir", Some(work)));
-        if volatile {
-            options.push(("volatile", None));
-        }
-    }
-    match overlay_by_parts(lower, &options) {
-        Ok(tree) => {
-            attach(tree.as_fd(), CWD, at)?;
-            Ok(tree)
-        }
-        Err(Errno::INVAL) => overlay_by_string(lower, &options, at).step("mount overlay at", at),
-        Err(errno) => Err(errno).step("mount overlay at", at),
-    }
-}
-
-/// One parameter per layer, without a limit: Linux 6.7 and later.
-fn overlay_by_parts(lower: &[String], options: &[(&str, Option<&str>)]) -> rustix::io::Result<OwnedFd> {
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(context.as_fd(), "source", "overlay")?;
-    for layer in lower {
-        rustix::mount::fsconfig_set_string(context.as_fd(), "lowerdir+", layer.as_str())?;
-    }
-    for (key, value) in options {
-        match value {
-            Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?,
-            None => rustix::mount::fsconfig_set_flag(context.as_fd(), *key)?,
-        }
-    }
-    rustix::mount::fsconfig_create(context.as_fd())?;
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-}
-
-/// All in one string of at most a page, as mount(2) takes it: some two hundred layers.
-fn overlay_by_string(
-    lower: &[String],
-    options: &[(&str, Option<&str>)],
-    at: &str,
-) -> rustix::io::Result<OwnedFd> {
-    let mut data = [String::from("lowerdir="), lower.join(":")].concat();
-    for (key, value) in options {
-        data.push(',');
-        data.push_str(key);
-        if let Some(value) = value {
-            data.push('=');
-            data.push_str(value);
-        }
-    }
-    let data = alloc::ffi::CString::new(data).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount("overlay", at, "overlay", MountFlags::empty(), data.as_c_str())?;
-    open_path(at)
-}
-
-fn descriptor_path(fd: &OwnedFd) -> String {
-    use rustix::fd::AsRawFd;
-    let mut digits = [0u8; 10];
-    let mut at = digits.len();
-    let mut rest = fd.as_raw_fd();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    let mut path = String::from("/proc/self/fd/");
-    path.extend(digits[at..].iter().map(|digit| char::from(*digit)));
-    path
+/// What the symbolic link `name` in the directory `parent` stands for, as a path of the container.
+fn link_target(parent: &str, link: &[u8], name: &str) -> Result<String> {
+    let link = core::str::from_utf8(link).map_err(|_| Errno::ILSEQ).step("follow", name)?;
+    Ok(if link.starts_with('/') { String::from(link) } else { [parent, "/", link].concat() })
 }
 
 /// A detached copy of what `fd` stands for.
@@ -408,7 +372,7 @@ fn clone_of(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> 
     rustix::mount::open_tree(fd, "", flags)
 }
 
-fn attach(tree: BorrowedFd<'_>, directory: BorrowedFd<'_>, at: &str) -> Result<()> {
+pub(crate) fn attach(tree: BorrowedFd<'_>, directory: BorrowedFd<'_>, at: &str) -> Result<()> {
     rustix::mount::move_mount(tree, "", directory, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .step("mount at", at)
 }

@@ -10,8 +10,8 @@ use crate::control::{receive, send_all};
 
 /// A message.
 pub(crate) enum Message {
-    /// From the process: the master of its terminal.
-    Console(OwnedFd),
+    /// From the process: the master and the slave of its terminal.
+    Console(OwnedFd, OwnedFd),
     /// From the process: all is built.
     Ready,
     /// From the process: a [`Failure`](crate::wire::Failure), encoded.
@@ -28,7 +28,7 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
 /// Sends a message.
 pub(crate) fn tell(socket: impl AsFd, message: &Message) -> Result<()> {
     match message {
-        Message::Console(master) => send_all(socket, b"C", &[master.as_fd()]),
+        Message::Console(master, slave) => send_all(socket, b"C", &[master.as_fd(), slave.as_fd()]),
         Message::Ready => send_all(socket, b"R", &[]),
         Message::Failed(failure) => {
             let mut bytes = Vec::with_capacity(1 + failure.len());
@@ -46,11 +46,12 @@ pub(crate) fn hear(socket: impl AsFd) -> Result<Option<Message>> {
     let mut descriptors = Vec::new();
     let length = receive(socket, &mut buffer, &mut descriptors)?;
     let message = buffer.get(..length).unwrap_or_default();
-    Ok(match (message.first(), descriptors.pop()) {
-        (None, _) => None,
-        (Some(b'C'), Some(master)) => Some(Message::Console(master)),
-        (Some(b'R'), _) => Some(Message::Ready),
-        (Some(b'G'), _) => Some(Message::Go),
+    let mut descriptors = descriptors.into_iter();
+    Ok(match (message.first(), descriptors.next(), descriptors.next()) {
+        (None, ..) => None,
+        (Some(b'C'), Some(master), Some(slave)) => Some(Message::Console(master, slave)),
+        (Some(b'R'), ..) => Some(Message::Ready),
+        (Some(b'G'), ..) => Some(Message::Go),
         _ => Some(Message::Failed(message.get(1..).unwrap_or_default().to_vec())),
     })
 }

@@ -24,7 +24,7 @@ pub(crate) enum Forked {
     Parent(OwnedFd, u32),
 }
 
-/// The arguments of clone3(2), as of its first version.
+/// The arguments of clone3(2), as of Linux 5.7.
 #[repr(C)]
 #[derive(Default)]
 struct CloneArgs {
@@ -36,18 +36,25 @@ struct CloneArgs {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
-/// A copy of this process in new namespaces, the `CLONE_NEW*` flags. See clone(2).
-pub(crate) fn clone(namespaces: u32) -> Result<Forked> {
+/// A copy of this process in new namespaces, the `CLONE_NEW*` flags, and in the group whose directory is `cgroup`.
+/// See clone(2).
+pub(crate) fn clone(namespaces: u32, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let mut pidfd: libc::c_int = -1;
+    let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let args = CloneArgs {
-        flags: u64::from(namespaces) | libc::CLONE_PIDFD as u64,
+        flags: u64::from(namespaces) | libc::CLONE_PIDFD as u64 | into,
+        cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
         pidfd: &raw mut pidfd as u64,
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };
-    // SAFETY: `args` and `pidfd` live until the call returns. Without CLONE_VM and with no stack given it is a fork:
+    // SAFETY: `args` and `pidfd` live and the group's descriptor is open until the call returns. Without CLONE_VM and with no stack given it is a fork:
     // the child goes on here with a copy of all memory. The program has one thread, so no lock can be left held.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
     if pid == 0 {
@@ -193,9 +200,9 @@ pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result
 }
 
 /// prctl(2) with two integer arguments.
-pub(crate) fn prctl(option: libc::c_int, a: u64, b: u64) -> Result<i64> {
+pub(crate) fn prctl(option: libc::c_int, a: u64, b: u64) -> Result<()> {
     // SAFETY: only called with options whose arguments are integers.
-    check(unsafe { libc::syscall(libc::SYS_prctl, option, a, b, 0, 0) }).map(i64::from)
+    check(unsafe { libc::syscall(libc::SYS_prctl, option, a, b, 0, 0) }).map(drop)
 }
 
 /// Sets the real, effective and saved group and user, and the supplementary groups, in the order that keeps the right
@@ -220,6 +227,19 @@ pub(crate) fn umask(mask: u32) {
 pub(crate) fn cloexec_from_3() -> Result<()> {
     // SAFETY: takes integers; closes nothing now.
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// Closes every descriptor from 3 on. Only called before the program has opened any.
+pub(crate) fn close_from_3() -> Result<()> {
+    // SAFETY: takes integers; nothing in the program owns a descriptor yet.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
+}
+
+/// Closes `fd`, unless it is a standard stream.
+pub(crate) fn keep_standard(fd: OwnedFd) {
+    if fd.as_raw_fd() < 3 {
+        core::mem::forget(fd);
+    }
 }
 
 /// Closes every descriptor from 3 on but `keep`, which moves to number 3.
@@ -285,8 +305,8 @@ pub(crate) fn signalfd() -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes the open-file-description lock on the whole of `file` for writing, waiting for it; or gives it back.
-/// See fcntl(2), "Open file description locks".
+/// Takes the open-file-description lock on the whole of `file` for writing, or gives it back. Fails with `EAGAIN` if
+/// somebody else has it. See fcntl(2), "Open file description locks".
 pub(crate) fn lock(file: BorrowedFd<'_>, take: bool) -> Result<()> {
     let kind = if take { libc::F_WRLCK } else { libc::F_UNLCK };
     // SAFETY: all-zero is a valid `struct flock`: the whole file, from its beginning.
@@ -294,7 +314,7 @@ pub(crate) fn lock(file: BorrowedFd<'_>, take: bool) -> Result<()> {
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     // SAFETY: the descriptor is open and `lock` lives until the call returns.
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLKW, &raw const lock) }.into()).map(drop)
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }.into()).map(drop)
 }
 
 /// The descriptor that the program was started with as standard input: its control socket.

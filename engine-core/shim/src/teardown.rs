@@ -4,7 +4,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
@@ -14,12 +14,18 @@ use crate::sys;
 /// So often is a group tried again that still has a process, with a pause of [`PAUSE_MICROS`].
 const ATTEMPTS: u32 = 200;
 const PAUSE_MICROS: i64 = 500;
+/// Groups that the container made are followed so deep.
+const DEPTH: u32 = 32;
 
 /// Kills the processes that are in the group still: those of exec, where the namespace of processes is shared.
 pub(crate) fn kill_rest(cgroup: &Cgroup) {
-    let Some(procs) = cgroup.join.first() else { return };
+    let Some(directory) = cgroup.dirs.first() else { return };
+    if cgroup.born.is_some() && kill_at_once(directory) {
+        return;
+    }
+    let procs = [directory, "/cgroup.procs"].concat();
     for _ in 0..ATTEMPTS {
-        let pids = read(procs).unwrap_or_default();
+        let pids = read(&procs).unwrap_or_default();
         let mut any = false;
         for pid in pids.split(|byte| *byte == b'\n').filter_map(number) {
             any = true;
@@ -32,26 +38,78 @@ pub(crate) fn kill_rest(cgroup: &Cgroup) {
     }
 }
 
+/// Version 2 kills a whole tree of groups, those included that the container made; false before Linux 5.14.
+fn kill_at_once(directory: &str) -> bool {
+    let events = [directory, "/cgroup.events"].concat();
+    let populated = || {
+        let content = read(&events).unwrap_or_default();
+        content.split(|byte| *byte == b'\n').any(|line| line == b"populated 1")
+    };
+    if !populated() {
+        return true;
+    }
+    let kill = [directory, "/cgroup.kill"].concat();
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(kill.as_str(), flags, Mode::empty()) else { return false };
+    if rustix::io::write(&file, b"1").is_err() {
+        return false;
+    }
+    for _ in 0..ATTEMPTS {
+        if !populated() {
+            break;
+        }
+        pause();
+    }
+    true
+}
+
 /// How many processes of the group the kernel killed for want of memory.
 pub(crate) fn oom_kills(cgroup: &Cgroup) -> i32 {
-    let content = cgroup.oom.as_ref().and_then(read).unwrap_or_default();
+    let content = cgroup.oom.as_deref().and_then(read).unwrap_or_default();
     content
         .split(|byte| *byte == b'\n')
         .find_map(|line| number(line.strip_prefix(b"oom_kill ")?))
         .unwrap_or(0)
 }
 
-/// Removes the group's directories.
+/// Removes the group's directories, and those of groups that the container made in it.
 pub(crate) fn remove(cgroup: &Cgroup) {
     for directory in &cgroup.dirs {
         for _ in 0..ATTEMPTS {
-            match rustix::fs::unlinkat(CWD, directory.as_str(), AtFlags::REMOVEDIR) {
+            match remove_tree(directory, DEPTH) {
                 // The kernel counts a dying process for a moment longer.
                 Err(Errno::BUSY) => pause(),
                 _ => break,
             }
         }
     }
+}
+
+fn remove_tree(directory: &str, depth: u32) -> rustix::io::Result<()> {
+    let remove = || rustix::fs::unlinkat(CWD, directory, AtFlags::REMOVEDIR);
+    match remove() {
+        Err(Errno::BUSY) if depth > 0 => {
+            for child in children(directory)? {
+                remove_tree(&child, depth - 1)?;
+            }
+            remove()
+        }
+        result => result,
+    }
+}
+
+/// The groups directly below; what they are called is the container's choice, and what is no text stays.
+fn children(directory: &str) -> rustix::io::Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(rustix::fs::open(directory, flags, Mode::empty())?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_str().unwrap_or(".");
+        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+            names.push([directory, "/", name].concat());
+        }
+    }
+    Ok(names)
 }
 
 /// Sends netlink batches to the packet filter. That something is gone already is as good.
@@ -82,10 +140,9 @@ fn number(text: &[u8]) -> Option<i32> {
 }
 
 /// The first part of a small file.
-fn read(path: &String) -> Option<Vec<u8>> {
-    let file = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut content = Vec::new();
-    content.resize(16 << 10, 0);
+fn read(path: &str) -> Option<Vec<u8>> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut content = alloc::vec![0; 16 << 10];
     let length = rustix::io::read(&file, &mut content).ok()?;
     content.truncate(length);
     Some(content)

@@ -12,7 +12,7 @@ use crate::text::Text;
 
 /// The version of the plan's layout. Plans are only understood by a program of the same build, so this guards
 /// against a program named by hand.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes of a frame's header.
 pub const HEADER: usize = 8;

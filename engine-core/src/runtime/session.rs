@@ -52,6 +52,12 @@ impl Session {
         }
     }
 
+    /// A session over a connection that a test of a frontend answers in place of the shim.
+    #[cfg(feature = "conformance")]
+    pub fn over(socket: UnixStream) -> Session {
+        Session::new(socket)
+    }
+
     /// The next thing the process said; `None` when the connection ended without telling how the process did.
     ///
     /// # Errors

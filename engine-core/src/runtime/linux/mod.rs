@@ -1,1 +1,169 @@
-//! The default runtime.
+//! The default runtime: Linux's own means, through a helper program, the shim, that builds a container and looks after
+//! it (`engine-core/shim`).
+//!
+//! A container is decided as a value ([`plan`]), built by a shim that [`spawn`] starts ([`create`]), spoken with over
+//! its socket ([`client`]), and found again by its place alone ([`state`]).
+
+mod caps;
+pub(crate) mod cgroup;
+mod client;
+mod create;
+mod delete;
+mod exec;
+mod plan;
+pub(crate) mod seccomp;
+mod spawn;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use oci_spec::runtime::LinuxResources;
+
+use self::cgroup::Cgroups;
+use self::client::Client;
+use self::spawn::Shim;
+pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
+use super::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
+use super::session::Session;
+use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::spec::{AttachSpec, Lifetime, Signal, TerminalSize};
+use crate::store::blocking;
+
+/// Runs containers on this host.
+pub struct LinuxRuntime {
+    host: Arc<Host>,
+    /// The containers that depend on this object, by their run directories: those that were created and not started,
+    /// and those that end with their engine.
+    held: Mutex<HashMap<PathBuf, Held>>,
+}
+
+/// What all operations need.
+struct Host {
+    shim: Shim,
+    cgroups: Cgroups,
+}
+
+/// A container that ends when the connection is dropped.
+struct Held {
+    client: Client,
+    lifetime: Lifetime,
+}
+
+impl LinuxRuntime {
+    /// A runtime whose helper program is `shim`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on a host without control groups.
+    pub fn new(shim: ShimProgram) -> Result<LinuxRuntime> {
+        let host = Host { shim: Shim::new(shim), cgroups: Cgroups::detect()? };
+        Ok(LinuxRuntime { host: Arc::new(host), held: Mutex::default() })
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<PathBuf, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, run_dir: &Path) -> Option<Held> {
+        self.held().remove(run_dir)
+    }
+
+    /// Runs `work` where it may block.
+    async fn at<T, F>(&self, place: &Place, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Host, &Place) -> Result<T> + Send + 'static,
+    {
+        let (host, place) = (self.host.clone(), place.clone());
+        blocking(move || work(&host, &place)).await
+    }
+}
+
+/// A conversation over a connection that was made by blocking calls.
+fn conversation(socket: UnixStream) -> Result<Session> {
+    let socket = socket
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::UnixStream::from_std(socket))
+        .subject(|| "the connection to the process".to_owned())?;
+    Ok(Session::new(socket))
+}
+
+#[async_trait]
+impl Runtime for LinuxRuntime {
+    async fn create(&self, bundle: Bundle) -> Result<Created> {
+        let (run_dir, lifetime) = (bundle.place.run_dir.clone(), bundle.lifetime);
+        let host = self.host.clone();
+        // If nobody waits for this any more, the connection is dropped, and the container with it.
+        let (created, client) = blocking(move || create::create(&host, &bundle)).await?;
+        self.held().insert(run_dir, Held { client, lifetime });
+        Ok(created)
+    }
+
+    async fn start(&self, place: &Place) -> Result<()> {
+        let Some(Held { client, lifetime }) = self.release(&place.run_dir) else {
+            return Err(Error::new(ErrorKind::Conflict, client::name(place))
+                .because("it was not created by this engine, or was started already"));
+        };
+        let client = self.at(place, |host, place| create::start(host, place, client)).await?;
+        if lifetime == Lifetime::WithEngine {
+            self.held().insert(place.run_dir.clone(), Held { client, lifetime });
+        }
+        Ok(())
+    }
+
+    async fn abandon(&self, place: &Place) -> Result<()> {
+        match self.release(&place.run_dir) {
+            Some(held) => self.at(place, |host, place| create::abandon(host, place, held.client)).await,
+            None => Ok(()),
+        }
+    }
+
+    fn state(&self, place: &Place) -> Result<State> {
+        state::of(place)
+    }
+
+    async fn attach(&self, place: &Place, streams: AttachSpec) -> Result<Session> {
+        conversation(self.at(place, move |_, place| client::attach(place, streams)).await?)
+    }
+
+    async fn kill(&self, place: &Place, signal: Signal) -> Result<()> {
+        self.at(place, move |_, place| client::kill(place, signal)).await
+    }
+
+    async fn wait(&self, place: &Place) -> Result<Option<ExitRecord>> {
+        let record = wait::wait(place).await?;
+        self.release(&place.run_dir);
+        Ok(record)
+    }
+
+    async fn resize(&self, place: &Place, size: TerminalSize) -> Result<()> {
+        self.at(place, move |_, place| client::resize(place, size)).await
+    }
+
+    async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session> {
+        conversation(self.at(place, move |host, place| exec::exec(host, place, &exec)).await?)
+    }
+
+    async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {
+        let resources = resources.clone();
+        self.at(place, move |host, place| {
+            if !state::is_looked_after(place)? {
+                return Err(client::not_running(place));
+            }
+            host.cgroups.update(&place.cgroup, &resources)
+        })
+        .await
+    }
+
+    async fn delete(&self, place: &Place) -> Result<()> {
+        let result = self.at(place, delete::delete).await;
+        self.release(&place.run_dir);
+        result
+    }
+}

@@ -1,0 +1,32 @@
+//! Another process in a running container. Blocks.
+
+use std::os::unix::net::UnixStream;
+
+use engine_shim::wire::Kind;
+
+use super::client::{self, Client};
+use super::{Host, create, plan, state};
+use crate::error::Result;
+use crate::runtime::driver::{ExecBundle, Place, State};
+
+/// Starts the process; the socket is the conversation with it.
+pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<UnixStream> {
+    let first = || match state::of(place) {
+        Ok(State::Running { pid }) => pid,
+        _ => None,
+    };
+    let plan = plan::exec(exec, host.cgroups.find_beside(&place.cgroup, first))?;
+    let process = client::process(place)?;
+    let (control, first) = host.shim.start(&format!("exec in {}", place.id.short()))?;
+    let client = Client::over(control, place)?;
+    client.send(Kind::PlanExec, &create::encode(&plan)?, &[process])?;
+    drop(first);
+    match client.expect(Kind::Started) {
+        Ok(_) => {}
+        // It ended meanwhile; what failed first is chance.
+        Err(_) if !state::is_looked_after(place)? => return Err(client::not_running(place)),
+        Err(e) => return Err(e),
+    }
+    client.wait_for(None)?;
+    Ok(client.into_socket())
+}

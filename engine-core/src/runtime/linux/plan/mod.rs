@@ -1,0 +1,238 @@
+//! What the shim is to do, decided from an OCI runtime configuration. Pure: nothing here looks at the host, and what
+//! the shim could not do, or would misunderstand, is refused here, before anything is made.
+
+mod mounts;
+mod process;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Spec};
+
+use engine_shim::plan::{
+    Cgroup, CgroupMount, ContainerPlan, Device, ExecPlan, Namespaces, Root, RootSource, Streams,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::driver::{Bundle, ExecBundle};
+use crate::spec::{Lifetime, RootMount};
+
+/// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("full", 1, 7), ("null", 1, 3), ("random", 1, 8), ("tty", 5, 0), ("urandom", 1, 9), ("zero", 1, 5)];
+
+/// All namespaces of a container but that of users, which an engine of the host's root shares with it.
+const JOINED: i32 = libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWUTS;
+
+/// The plan for a container, but for its cgroup, which is made later. `cgroup_mounts` are those that show it inside.
+pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Result<ContainerPlan> {
+    let spec = &bundle.spec;
+    let linux =
+        spec.linux().as_ref().ok_or_else(|| Error::invalid("the configuration", "it is not for Linux"))?;
+    refuse_unsupported(spec, linux)?;
+    let process =
+        spec.process().as_ref().ok_or_else(|| Error::invalid("the command", "no command was given"))?;
+    let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+    let own_uts = has(&namespaces, libc::CLONE_NEWUTS);
+    Ok(ContainerPlan {
+        run_dir: text(&bundle.place.run_dir, "the directory of run-time state")?,
+        exit_record: text(&bundle.place.exit_record, "the exit record")?,
+        durable: bundle.durable,
+        run: bundle.run,
+        with_engine: bundle.lifetime == Lifetime::WithEngine,
+        teardown: bundle.teardown.clone(),
+        cgroup: Cgroup::default(),
+        root: root(&bundle.root, spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false))?,
+        propagation: mounts::root_propagation(linux.rootfs_propagation().as_deref())?,
+        mounts: mounts::mounts(spec.mounts().as_deref().unwrap_or_default(), cgroup_mounts)?,
+        devices: devices(linux.devices().as_deref().unwrap_or_default())?,
+        masked: absolute(linux.masked_paths().as_deref(), "masked path")?,
+        readonly: absolute(linux.readonly_paths().as_deref(), "read-only path")?,
+        sysctls: match linux.sysctl() {
+            Some(settings) => sysctl::sysctls(settings, &namespaces)?,
+            None => Vec::new(),
+        },
+        hostname: host_name("host name", spec.hostname().as_deref(), own_uts)?,
+        domainname: host_name("domain name", spec.domainname().as_deref(), own_uts)?,
+        namespaces,
+        streams: Streams {
+            terminal_size: process::terminal_size(bundle.streams.terminal_size, process),
+            open_stdin: bundle.streams.open_stdin,
+            stdin_once: bundle.streams.stdin_once,
+            log: bundle.streams.log.as_deref().map(|log| text(log, "the log")).transpose()?,
+        },
+        process: process::process(process, &bundle.user, linux.seccomp().as_ref())?,
+        init: bundle.init,
+    })
+}
+
+/// The plan for another process of a container whose group is `cgroup`.
+pub(super) fn exec(exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
+    Ok(ExecPlan {
+        namespaces: JOINED as u32,
+        cgroup,
+        process: process::process(&exec.process, &exec.user, exec.seccomp.as_ref())?,
+        stdin: exec.stdin,
+        terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
+        detach: exec.detach,
+    })
+}
+
+fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<()> {
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let asked = [
+        ("hooks", spec.hooks().as_ref().is_some_and(|hooks| *hooks != Default::default())),
+        ("a mapping of users", linux.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
+        ("a mapping of groups", linux.gid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
+        ("an SELinux label for mounts", given(linux.mount_label())),
+        (
+            "network devices of the host",
+            linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()),
+        ),
+        ("Intel RDT", linux.intel_rdt().is_some()),
+        ("a memory policy", linux.memory_policy().is_some()),
+        ("another personality", linux.personality().is_some()),
+        ("clocks of its own", linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty())),
+    ];
+    asked.into_iter().filter(|(_, asked)| *asked).try_for_each(|(what, _)| Err(unsupported(what)))
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, "the configuration")
+        .because(format!("it asks for {what}, which this version does not offer"))
+        .with_remedy("leave it out")
+}
+
+fn namespaces(wanted: &[LinuxNamespace]) -> Result<Namespaces> {
+    let mut namespaces = Namespaces::default();
+    let mut seen = 0;
+    for namespace in wanted {
+        let kind = namespace.typ();
+        if matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time) {
+            return Err(unsupported(&format!("a {kind} namespace")));
+        }
+        // The type's value is its CLONE_NEW* flag.
+        let flag = kind as u32;
+        if seen & flag != 0 {
+            return Err(Error::invalid(format!("{kind} namespace"), "it is given twice"));
+        }
+        seen |= flag;
+        match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => namespaces.join.push((flag, text(path, "a namespace")?)),
+            None => namespaces.new |= flag,
+        }
+    }
+    // All mounts of a container would be made on the host, or in another container.
+    if !has(&namespaces, libc::CLONE_NEWNS) {
+        return Err(Error::invalid(
+            "the configuration",
+            "a container has to have a mount namespace of its own",
+        ));
+    }
+    Ok(namespaces)
+}
+
+fn has(namespaces: &Namespaces, flag: i32) -> bool {
+    namespaces.new & flag as u32 != 0
+}
+
+/// A name of the UTS namespace; nothing if it is empty.
+fn host_name(noun: &str, name: Option<&str>, own_namespace: bool) -> Result<Option<String>> {
+    // The kernel's limit (__NEW_UTS_LEN).
+    const MAX: usize = 64;
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    if !own_namespace {
+        return Err(Error::invalid(format!("{noun} {name:?}"), "the container shares the host's"));
+    }
+    if name.len() > MAX || name.contains('\0') {
+        return Err(Error::invalid(format!("{noun} {name:?}"), "it is longer than 64 bytes, or no text"));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+fn root(mounts: &[RootMount], readonly: bool) -> Result<Root> {
+    let [mount] = mounts else {
+        return Err(Error::invalid("the root file system", "it has to be one mount"));
+    };
+    let layer = |path: &Path| text(path, "a directory of the root file system");
+    Ok(match mount {
+        // An overlay of one layer and nothing on it is that layer, which the kernel wants to hear.
+        RootMount::Overlay { lower, upper: None, .. } if lower.len() == 1 => {
+            Root { source: RootSource::Directory(layer(&lower[0])?), readonly: true }
+        }
+        RootMount::Overlay { lower, upper, volatile } => {
+            if lower.is_empty() {
+                return Err(Error::invalid(
+                    "the root file system",
+                    "an overlay has to have a lower directory",
+                ));
+            }
+            let lower = lower.iter().map(|path| layer(path)).collect::<Result<_>>()?;
+            let upper = match upper {
+                Some((upper, work)) => Some((layer(upper)?, layer(work)?)),
+                None => None,
+            };
+            Root { source: RootSource::Overlay { lower, upper, volatile: *volatile }, readonly }
+        }
+        RootMount::Directory { path } => Root { source: RootSource::Directory(layer(path)?), readonly },
+    })
+}
+
+fn devices(asked: &[LinuxDevice]) -> Result<Vec<Device>> {
+    let mut devices = Vec::with_capacity(asked.len() + DEVICES.len());
+    for device in asked {
+        devices.push(self::device(device)?);
+    }
+    for (name, major, minor) in DEVICES {
+        let path = format!("/dev/{name}");
+        if !devices.iter().any(|device| device.path == path) {
+            devices.push(Device { path, mode: libc::S_IFCHR | 0o666, major, minor, uid: 0, gid: 0 });
+        }
+    }
+    Ok(devices)
+}
+
+fn device(device: &LinuxDevice) -> Result<Device> {
+    let path = text(device.path(), "a device")?;
+    let wrong = |reason: &str| Error::invalid(format!("device {path}"), reason);
+    if !Path::new(&path).is_absolute() || path.ends_with('/') || path.split('/').any(|part| part == "..") {
+        return Err(wrong("it is not the absolute path of a file"));
+    }
+    let kind = match device.typ() {
+        LinuxDeviceType::B => libc::S_IFBLK,
+        LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
+        LinuxDeviceType::P => libc::S_IFIFO,
+        LinuxDeviceType::A => return Err(wrong("it has no type")),
+    };
+    let number = |number: i64| u32::try_from(number).map_err(|_| wrong("its number is not a device's"));
+    let (major, minor) = match kind {
+        libc::S_IFIFO => (0, 0),
+        _ => (number(device.major())?, number(device.minor())?),
+    };
+    let mode = kind | device.file_mode().unwrap_or(0o666) & 0o777;
+    let (uid, gid) = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+    Ok(Device { path, mode, major, minor, uid, gid })
+}
+
+fn absolute(paths: Option<&[String]>, noun: &str) -> Result<Vec<String>> {
+    let paths = paths.unwrap_or_default();
+    match paths.iter().find(|path| !path.starts_with('/') || path.contains('\0')) {
+        Some(path) => Err(Error::invalid(format!("{noun} {path:?}"), "it is not an absolute path")),
+        None => Ok(paths.to_vec()),
+    }
+}
+
+/// A path as text: the shim speaks UTF-8.
+fn text(path: &Path, noun: &str) -> Result<String> {
+    match path.to_str() {
+        Some(text) if !text.contains('\0') => Ok(text.to_owned()),
+        _ => Err(Error::invalid(format!("{noun} {path:?}"), "it is not UTF-8 without zero bytes")),
+    }
+}

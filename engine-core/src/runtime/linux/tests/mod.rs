@@ -1,0 +1,12 @@
+//! The default runtime, on this host. Needs root and busybox-static.
+
+mod confinement;
+mod conformance;
+mod fixture;
+mod hostile;
+mod init;
+mod lifetime;
+mod mounts;
+mod speed;
+mod streams;
+mod unified;
