@@ -147,7 +147,8 @@ pub trait LayerStore: Send + Sync {
     async fn sweep(&self) -> Result<usize>;
 }
 
-/// A layer of an image as the manifest has it.
+/// A layer of an image. It is what the manifest says, unless the store had the same content already in a blob that is
+/// compressed otherwise: then it is that one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageLayer {
     /// The digest of the blob.
@@ -198,6 +199,8 @@ pub struct NamedImage {
     pub tags: Vec<Reference>,
     /// The digests it was pulled by: repository and digest of the manifest or index.
     pub digests: Vec<Reference>,
+    /// When it was last given a name.
+    pub tagged: Option<Timestamp>,
 }
 
 /// Which images there are and what they are called.
