@@ -2,9 +2,9 @@
 //!
 //! A client asks registries for manifests and blobs. It never stores anything and decides nothing: which platform,
 //! which layers and how often to try again after a broken transfer is the service's business. What it must do by
-//! itself: choose between HTTPS and plain HTTP by its configuration (never by what answers), authenticate when it is
-//! challenged, keep credentials from every host but the one they are for, wait and try again when a registry asks it
-//! to slow down, and never hand out more bytes than a document's limit.
+//! itself: use verified TLS, whatever answers, with every host that its configuration does not exempt by name,
+//! authenticate when it is challenged, keep credentials from every host but the one they are for, wait and try again
+//! when a registry asks it to slow down, and never hand out more bytes than a document's limit.
 
 use std::pin::Pin;
 
@@ -29,7 +29,9 @@ pub struct Document {
 pub struct BlobStream {
     /// Where the first byte stands in the blob: the offset asked for, or 0 if the registry cannot send parts.
     pub offset: u64,
-    /// The bytes. An item that is an error ends the stream; the transfer may be taken up again.
+    /// The bytes. An item that is an error ends the stream. If it is [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`TimedOut`](crate::ErrorKind::TimedOut), the transfer may be taken up again where it broke; with any other
+    /// kind there is no use in that.
     pub bytes: Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>,
 }
 
