@@ -65,6 +65,14 @@ pub struct Endpoint {
     pub ports: Vec<PublishedPort>,
 }
 
+impl Endpoint {
+    /// Its hardware address as it is written: `02:42:ac:11:00:02`.
+    pub fn mac_text(&self) -> String {
+        let [a, b, c, d, e, f] = self.mac;
+        format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}
+
 /// A published port as it was resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PublishedPort {

@@ -1,0 +1,335 @@
+//! The places of containers in networks: leases an address, takes the ports, has the driver wire the rest, and undoes
+//! all of it.
+//!
+//! The order is what a crash at any point can be recovered from. Ports are held before anything is recorded; the lease
+//! is recorded before anything is wired; and it is given back after all is unwired.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::driver::{Endpoint, NetworkDriver, NetworkPlan, PublishedPort};
+use super::{ipam, list};
+use crate::error::{Error, ErrorKind, Faults, Result};
+use crate::id::{ContainerId, NetworkId, NetworkName, random_hex};
+use crate::parts::Parts;
+use crate::spec::{NetworkSpec, PortSpec, Subnet, Timestamp};
+use crate::store::networks::NetworkRecord;
+use crate::store::{Durability, Store, Tx, endpoints, networks};
+
+/// The network that every engine has, and the driver that makes it.
+pub(super) const DEFAULT: &str = "bridge";
+/// Something else may take the same addresses or the same interface at the same moment; then decide again, so often.
+const ATTEMPTS: usize = 4;
+
+/// A container's place in a network, before its namespace is there.
+pub(crate) struct Wiring {
+    /// The network.
+    pub(crate) network: NetworkRecord,
+    /// The place.
+    pub(crate) endpoint: Endpoint,
+    /// Descriptors that hold the published ports, for the container's monitor to keep open.
+    pub(crate) held: Vec<OwnedFd>,
+    /// What the monitor sends when the container has ended; see [`NetworkDriver::teardown`].
+    pub(crate) teardown: Vec<Vec<u8>>,
+}
+
+impl Wiring {
+    /// Wires the container's network namespace.
+    pub(crate) async fn connect(&self, parts: &Parts, netns: BorrowedFd<'_>) -> Result<()> {
+        Ground::of(parts).connect(self, netns).await
+    }
+}
+
+/// Makes sure that the network is on this host, takes the ports, and leases an address. What the container had there
+/// from an earlier run is replaced.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] for a network that is not there, [`ErrorKind::InUse`] for a port, and
+/// [`ErrorKind::LimitExceeded`] when all addresses are leased.
+pub(crate) async fn reserve(
+    parts: &Parts,
+    container: &ContainerId,
+    network: &NetworkName,
+    ports: &[PortSpec],
+) -> Result<Wiring> {
+    Ground::of(parts).reserve(container, network, ports).await
+}
+
+/// Unwires the container everywhere and gives its addresses back. May be called twice, and goes on past failures.
+pub(crate) async fn release(parts: &Parts, container: &ContainerId) -> Result<()> {
+    Ground::of(parts).release(container).await
+}
+
+/// Unmakes what is on the host and belongs to no record; gives a line for each thing.
+pub(crate) async fn sweep(parts: &Parts) -> Result<Vec<String>> {
+    Ground::of(parts).sweep().await
+}
+
+/// What the networks stand on: the records and the drivers.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) store: &'a Store,
+    pub(super) drivers: &'a BTreeMap<String, Arc<dyn NetworkDriver>>,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn of(parts: &'a Parts) -> Ground<'a> {
+        Ground { store: &parts.store, drivers: &parts.networks }
+    }
+
+    /// The driver of that name.
+    pub(super) fn driver(&self, name: &str) -> Result<&'a dyn NetworkDriver> {
+        self.drivers.get(name).map(Arc::as_ref).ok_or_else(|| {
+            let known: Vec<&str> = self.drivers.keys().map(String::as_str).collect();
+            Error::new(ErrorKind::NotFound, format!("network driver {name:?}"))
+                .because("the engine has no driver of that name")
+                .with_remedy(format!("use one of: {}", known.join(", ")))
+        })
+    }
+
+    async fn connect(&self, wiring: &Wiring, netns: BorrowedFd<'_>) -> Result<()> {
+        let driver = self.driver(&wiring.network.driver)?;
+        driver.connect(&wiring.network.plan, &wiring.endpoint, netns).await
+    }
+
+    pub(super) async fn reserve(
+        &self,
+        container: &ContainerId,
+        network: &NetworkName,
+        ports: &[PortSpec],
+    ) -> Result<Wiring> {
+        for _ in 1..ATTEMPTS {
+            match self.try_reserve(container, network, ports).await {
+                // Another process found that it has to be decided anew.
+                Err(e) if e.is(ErrorKind::NotFound) && network.as_str() == DEFAULT => {}
+                reserved => return reserved,
+            }
+        }
+        self.try_reserve(container, network, ports).await
+    }
+
+    async fn try_reserve(
+        &self,
+        container: &ContainerId,
+        network: &NetworkName,
+        ports: &[PortSpec],
+    ) -> Result<Wiring> {
+        let network = self.made(network).await?;
+        let driver = self.driver(&network.driver)?;
+        let reservation = driver.reserve(&network.plan, ports).await?;
+        let endpoint = self.lease(container, &network, reservation.ports).await?;
+        let teardown = driver.teardown(&network.plan, &endpoint);
+        Ok(Wiring { network, endpoint, held: reservation.held, teardown })
+    }
+
+    /// The network of that name, made on this host.
+    async fn made(&self, name: &NetworkName) -> Result<NetworkRecord> {
+        let mut attempts = ATTEMPTS;
+        loop {
+            let network = self.network(name).await?;
+            attempts -= 1;
+            match self.driver(&network.driver)?.create(&network.plan).await {
+                // The default network was decided when the host was another one: nobody chose its addresses, so it
+                // may have others.
+                Err(e) if e.is(ErrorKind::Conflict) && name.as_str() == DEFAULT && attempts > 0 => {
+                    self.forget_default(&network).await.map_err(|_| e)?;
+                }
+                made => return made.map(|()| network),
+            }
+        }
+    }
+
+    async fn network(&self, name: &NetworkName) -> Result<NetworkRecord> {
+        if name.as_str() == DEFAULT {
+            return self.default_network().await;
+        }
+        // A caller may have an identifier, or the beginning of one, for a name.
+        let wanted = name.clone();
+        self.store.read(move |tx| list::record(tx, wanted.as_str())).await
+    }
+
+    /// The default network, which is recorded when it is first asked for.
+    pub(super) async fn default_network(&self) -> Result<NetworkRecord> {
+        let name: NetworkName = DEFAULT.parse()?;
+        let wanted = name.clone();
+        if let Some(network) = self.store.read(move |tx| networks::by_name(tx, &wanted)).await? {
+            return Ok(network);
+        }
+        // Stores that were deleted may have left their networks; what fails here is told when it matters.
+        let _ = self.sweep().await;
+        self.record(&NetworkSpec::new(name.clone()), DEFAULT, Durability::Relaxed).await?;
+        let recorded = self.store.read(move |tx| networks::by_name(tx, &name)).await?;
+        recorded.ok_or_else(|| Error::internal("network bridge", "it vanished when it was just recorded"))
+    }
+
+    /// Decides a network and records it, unless its name is taken: `None` then.
+    pub(super) async fn record(
+        &self,
+        spec: &NetworkSpec,
+        driver: &str,
+        durability: Durability,
+    ) -> Result<Option<NetworkRecord>> {
+        for _ in 0..ATTEMPTS {
+            let taken = self.store.read(subnets).await?;
+            let plan = self.driver(driver)?.plan(NetworkId::random()?, spec, &taken).await?;
+            let record = NetworkRecord {
+                plan,
+                driver: driver.into(),
+                created: Timestamp::now(),
+                options: spec.options.clone(),
+                labels: spec.labels.clone(),
+            };
+            let outcome = self.store.write(durability, move |tx| insert(tx, record)).await?;
+            match outcome {
+                Outcome::Recorded(record) => return Ok(Some(*record)),
+                Outcome::NameTaken => return Ok(None),
+                Outcome::Overlaps => {}
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, format!("network {}", spec.name))
+            .because("other processes create networks all the time")
+            .with_remedy("try again"))
+    }
+
+    /// Takes the record of the default network away if nobody is in it.
+    async fn forget_default(&self, network: &NetworkRecord) -> Result<()> {
+        let id = network.plan.id.clone();
+        self.store
+            .write(Durability::Relaxed, move |tx| {
+                if endpoints::of_network(tx, &id)?.is_empty() {
+                    networks::delete(tx, &id)
+                } else {
+                    Err(Error::new(ErrorKind::InUse, "network bridge"))
+                }
+            })
+            .await?;
+        self.driver(&network.driver)?.remove(&network.plan).await
+    }
+
+    /// Leases the lowest free address, in one transaction.
+    async fn lease(
+        &self,
+        container: &ContainerId,
+        network: &NetworkRecord,
+        ports: Vec<PublishedPort>,
+    ) -> Result<Endpoint> {
+        let (container, plan) = (container.clone(), network.plan.clone());
+        self.store
+            .write(Durability::Relaxed, move |tx| {
+                let name = format!("network {}", plan.name);
+                if networks::get(tx, &plan.id)?.is_none() {
+                    return Err(Error::not_found(name));
+                }
+                endpoints::leave(tx, &container, &plan.id)?;
+                let others = endpoints::of_container(tx, &container)?.len();
+                let address = free_address(tx, &plan)?;
+                let mac = ipam::mac(address);
+                let endpoint = Endpoint {
+                    id: random_hex::<32>()?,
+                    interface: format!("eth{others}"),
+                    address,
+                    mac,
+                    ports,
+                };
+                match endpoints::insert(tx, &container, &plan.id, &endpoint)? {
+                    true => Ok(endpoint),
+                    false => Err(Error::internal(name, format!("{address} is leased, but was free"))),
+                }
+            })
+            .await
+    }
+
+    pub(super) async fn release(&self, container: &ContainerId) -> Result<()> {
+        let id = container.clone();
+        let places = self
+            .store
+            .read(move |tx| {
+                let places = endpoints::of_container(tx, &id)?.into_iter();
+                places
+                    .map(|(network, endpoint)| Ok((networks::get(tx, &network)?, endpoint)))
+                    .collect::<Result<Vec<_>>>()
+            })
+            .await?;
+        if places.is_empty() {
+            return Ok(());
+        }
+        let mut faults = Faults::new();
+        let mut undone = Vec::with_capacity(places.len());
+        for (network, endpoint) in places {
+            if let Some(network) = network {
+                match self.driver(&network.driver) {
+                    Ok(driver) => faults.note(driver.disconnect(&network.plan, &endpoint).await),
+                    Err(e) => faults.note::<()>(Err(e)),
+                }
+            }
+            undone.push(endpoint.id);
+        }
+        let id = container.clone();
+        let give_back = move |tx: &Tx<'_>| {
+            // Not what it has got since.
+            for (network, endpoint) in endpoints::of_container(tx, &id)? {
+                if undone.contains(&endpoint.id) {
+                    endpoints::leave(tx, &id, &network)?;
+                }
+            }
+            Ok(())
+        };
+        faults.note(self.store.write(Durability::Relaxed, give_back).await);
+        faults.into_result()
+    }
+
+    pub(super) async fn sweep(&self) -> Result<Vec<String>> {
+        let (recorded, places) =
+            self.store.read(|tx| Ok((networks::list(tx)?, endpoints::list(tx)?))).await?;
+        let mut of_network: BTreeMap<NetworkId, Vec<Endpoint>> = BTreeMap::new();
+        for (_, network, endpoint) in places {
+            of_network.entry(network).or_default().push(endpoint);
+        }
+        let mut lines = Vec::new();
+        let mut faults = Faults::new();
+        for (name, driver) in self.drivers {
+            let plans: Vec<NetworkPlan> =
+                recorded.iter().filter(|network| network.driver == *name).map(|n| n.plan.clone()).collect();
+            match driver.sweep(&plans, &of_network).await {
+                Ok(more) => lines.extend(more),
+                Err(e) => faults.note::<()>(Err(e)),
+            }
+        }
+        faults.into_result().map(|()| lines)
+    }
+}
+
+enum Outcome {
+    Recorded(Box<NetworkRecord>),
+    NameTaken,
+    /// Another process recorded a network with some of its addresses meanwhile.
+    Overlaps,
+}
+
+fn insert(tx: &Tx<'_>, record: NetworkRecord) -> Result<Outcome> {
+    let name: NetworkName = record.plan.name.parse()?;
+    if networks::by_name(tx, &name)?.is_some() {
+        return Ok(Outcome::NameTaken);
+    }
+    let clash = |taken: &Subnet| record.plan.subnet.is_some_and(|subnet| subnet.overlaps(*taken));
+    if subnets(tx)?.iter().any(clash) {
+        return Ok(Outcome::Overlaps);
+    }
+    networks::insert(tx, &record)?;
+    Ok(Outcome::Recorded(Box::new(record)))
+}
+
+/// The subnets of the recorded networks.
+fn subnets(tx: &Tx<'_>) -> Result<Vec<Subnet>> {
+    Ok(networks::list(tx)?.into_iter().filter_map(|network| network.plan.subnet).collect())
+}
+
+fn free_address(tx: &Tx<'_>, plan: &NetworkPlan) -> Result<Ipv4Addr> {
+    ipam::free_address(plan, &endpoints::addresses(tx, &plan.id)?).map_err(|reason| {
+        Error::new(ErrorKind::LimitExceeded, format!("network {}", plan.name))
+            .because(reason)
+            .with_remedy("stop a container that is in it, or create a network with a larger subnet")
+    })
+}

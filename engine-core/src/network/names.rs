@@ -1,0 +1,249 @@
+//! What a container is told about names: the text of its `/etc/hosts` and `/etc/resolv.conf`. Pure, but for the
+//! reading of the host's own settings.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::error::{Error, Result};
+use crate::spec::{DnsSpec, ExtraHost};
+/// Where queries go when the host knows no server that a container can reach.
+const PUBLIC: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(Ipv4Addr::new(8, 8, 4, 4))];
+
+/// The stub of systemd-resolved; the servers behind it are in a file of its own.
+const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+const HOST_FILE: &str = "/etc/resolv.conf";
+const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
+/// More of the host's file is not read.
+const LIMIT: u64 = 64 << 10;
+
+/// Settings of the resolver, as resolv.conf(5) has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ResolvConf {
+    /// Name servers.
+    pub(crate) servers: Vec<IpAddr>,
+    /// Domains to search.
+    pub(crate) search: Vec<String>,
+    /// Options.
+    pub(crate) options: Vec<String>,
+}
+
+impl ResolvConf {
+    /// Those of the host. A host without is one without settings.
+    pub(crate) fn of_host() -> ResolvConf {
+        let read = |path: &str| {
+            let mut text = Vec::new();
+            let file = File::open(path).ok()?;
+            file.take(LIMIT).read_to_end(&mut text).ok()?;
+            Some(ResolvConf::parse(&String::from_utf8_lossy(&text)))
+        };
+        let host = read(HOST_FILE).unwrap_or_default();
+        match host.servers.as_slice() {
+            [STUB] => read(BEHIND_STUB).unwrap_or(host),
+            _ => host,
+        }
+    }
+
+    /// Reads the text of a file; what is not understood is left out.
+    pub(crate) fn parse(text: &str) -> ResolvConf {
+        let mut conf = ResolvConf::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let keyword = words.next();
+            let words = words.take_while(|word| !word.starts_with(['#', ';']));
+            let mut words = words.map(str::to_owned);
+            match keyword {
+                Some("nameserver") => {
+                    let server = words.next().unwrap_or_default();
+                    // An IPv6 address of one link carries the link's name, which means nothing elsewhere.
+                    let address = server.split('%').next().unwrap_or_default();
+                    conf.servers.extend(address.parse::<IpAddr>());
+                }
+                // The last one counts.
+                Some("search" | "domain") => conf.search = words.collect(),
+                Some("options") => conf.options.extend(words),
+                _ => {}
+            }
+        }
+        conf
+    }
+
+    /// What is asked for in place of the host's.
+    pub(crate) fn with(mut self, wanted: &DnsSpec) -> ResolvConf {
+        if !wanted.servers.is_empty() {
+            self.servers.clone_from(&wanted.servers);
+        }
+        if !wanted.search.is_empty() {
+            self.search = wanted.search.iter().filter(|domain| *domain != ".").cloned().collect();
+        }
+        if !wanted.options.is_empty() {
+            self.options.clone_from(&wanted.options);
+        }
+        self
+    }
+
+    /// For a container that asks the servers itself, from its own namespace: the host's loopback and IPv6 are out of
+    /// its reach. Servers that were asked for are taken as they are.
+    pub(crate) fn direct(mut self, wanted: &DnsSpec) -> ResolvConf {
+        self.servers.retain(|server| server.is_ipv4() && !server.is_loopback());
+        let mut conf = self.with(wanted);
+        if conf.servers.is_empty() {
+            conf.servers = PUBLIC.into();
+        }
+        conf
+    }
+}
+
+impl fmt::Display for ResolvConf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for server in &self.servers {
+            writeln!(f, "nameserver {server}")?;
+        }
+        if !self.search.is_empty() {
+            writeln!(f, "search {}", self.search.join(" "))?;
+        }
+        if !self.options.is_empty() {
+            writeln!(f, "options {}", self.options.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+/// The lines that every `/etc/hosts` begins with.
+pub(crate) const HOSTS: &str = "\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+/// What goes to a container's `/etc/hosts`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hosts<'a> {
+    /// The container's address, if it has one.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// Its host name.
+    pub(crate) hostname: &'a str,
+    /// Its domain name.
+    pub(crate) domainname: Option<&'a str>,
+    /// Further lines.
+    pub(crate) extra: &'a [ExtraHost],
+    /// The host as the container sees it.
+    pub(crate) gateway: Option<Ipv4Addr>,
+}
+
+impl Hosts<'_> {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot stand in a line, and for
+    /// `host-gateway` where there is none.
+    pub(crate) fn text(&self) -> Result<String> {
+        let mut text = HOSTS.to_owned();
+        for host in self.extra {
+            check("extra host", &host.name)?;
+            let address = host.address.or(self.gateway.map(IpAddr::V4)).ok_or_else(|| {
+                Error::invalid(format!("extra host {:?}", host.name), "there is no host-gateway here")
+                    .with_remedy("give the host's address, or use a network that has a gateway")
+            })?;
+            text.push_str(&format!("{address}\t{}\n", host.name));
+        }
+        check("host name", self.hostname)?;
+        if let Some(address) = self.address {
+            match self.domainname.filter(|domain| !domain.is_empty()) {
+                Some(domain) => {
+                    check("domain name", domain)?;
+                    text.push_str(&format!("{address}\t{0}.{domain} {0}\n", self.hostname));
+                }
+                None => text.push_str(&format!("{address}\t{}\n", self.hostname)),
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// A name must not make another line, or another name.
+fn check(what: &str, name: &str) -> Result<()> {
+    if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("{what} {name:?}"), "it has characters that cannot stand in /etc/hosts"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    const HOST: &str = "# made by something\nnameserver 127.0.0.53\nnameserver 192.0.2.1 # first\n\
+        nameserver fe80::1%eth0\nnameserver nonsense\ndomain example.org\nsearch a.example b.example\n\
+        options edns0 trust-ad\n; the end\noptions rotate\n";
+
+    #[test]
+    fn a_file_is_read_as_the_resolver_does() {
+        let conf = ResolvConf::parse(HOST);
+        assert_eq!(conf.servers, [address("127.0.0.53"), address("192.0.2.1"), address("fe80::1")]);
+        assert_eq!(conf.search, ["a.example", "b.example"]);
+        assert_eq!(conf.options, ["edns0", "trust-ad", "rotate"]);
+        assert_eq!(ResolvConf::parse(&conf.to_string()), conf);
+    }
+
+    #[test]
+    fn servers_out_of_reach_are_left_out_unless_asked_for() {
+        let conf = ResolvConf::parse(HOST).direct(&DnsSpec::default());
+        assert_eq!(conf.servers, [address("192.0.2.1")]);
+        let none = ResolvConf::parse("nameserver 127.0.0.1\nnameserver ::1").direct(&DnsSpec::default());
+        assert_eq!(none.servers, PUBLIC);
+        let wanted = DnsSpec { servers: vec![address("127.0.0.1")], ..DnsSpec::default() };
+        assert_eq!(ResolvConf::parse(HOST).direct(&wanted).servers, [address("127.0.0.1")]);
+    }
+
+    #[test]
+    fn each_part_is_replaced_by_itself_and_a_dot_means_no_search() {
+        let wanted = DnsSpec { search: vec![".".into()], ..DnsSpec::default() };
+        let conf = ResolvConf::parse(HOST).direct(&wanted);
+        assert_eq!(conf.search, [""; 0]);
+        assert_eq!(conf.options.len(), 3);
+        assert_eq!(conf.to_string(), "nameserver 192.0.2.1\noptions edns0 trust-ad rotate\n");
+    }
+
+    #[test]
+    fn hosts_are_localhost_the_extra_ones_and_oneself() {
+        let extra: Vec<ExtraHost> = ["db=10.0.0.9", "six=[::9]", "me:host-gateway"]
+            .iter()
+            .map(|text| text.parse().expect("well formed"))
+            .collect();
+        let hosts = Hosts {
+            address: Some([172, 17, 0, 2].into()),
+            hostname: "web",
+            domainname: Some("example.org"),
+            extra: &extra,
+            gateway: Some([172, 17, 0, 1].into()),
+        };
+        let text = hosts.text().expect("is written");
+        assert!(text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"));
+        assert!(text.ends_with("10.0.0.9\tdb\n::9\tsix\n172.17.0.1\tme\n172.17.0.2\tweb.example.org web\n"));
+        let error = Hosts { gateway: None, ..hosts }.text().expect_err("there is no gateway");
+        assert!(error.remedy().is_some());
+        Hosts { hostname: "web\n10.0.0.1 bank", ..hosts }.text().expect_err("a second line");
+        let alone = Hosts { address: None, domainname: None, extra: &[], ..hosts };
+        assert_eq!(alone.text().expect("is written"), HOSTS);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics_and_survives_its_own_text(text in "(nameserver|search|options|domain|[#; .a-z0-9:%])*[\n \t]?.{0,60}") {
+            let conf = ResolvConf::parse(&text);
+            prop_assert_eq!(ResolvConf::parse(&conf.to_string()), conf);
+        }
+    }
+}
