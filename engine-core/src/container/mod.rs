@@ -1,2 +1,246 @@
-//! Containers.
+//! Containers: created from a wish, found by name, and handled through names.
+//!
+//! A [`Container`] is a name, not an owner: dropping it does nothing to the container, and it may be gone when the
+//! next call is made.
+
+mod create;
+mod exec;
+mod files;
+pub(crate) mod info;
+mod inspect;
+mod list;
+mod lock;
+mod logs;
+mod names;
+pub(crate) mod oci;
+mod plan;
+mod prune;
+pub(crate) mod reconcile;
 pub(crate) mod record;
+mod remove;
+mod rename;
+mod start;
+mod state;
+mod stop;
+mod view;
+
+use std::sync::Arc;
+
+use lock::ContainerLock;
+
+pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary};
+pub use list::ListSpec;
+pub use logs::{LogEntry, LogStream};
+pub use prune::ContainerPruneReport;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Operation, PullEvent};
+use crate::id::{ContainerId, ContainerName};
+use crate::parts::Parts;
+use crate::runtime::driver::ExitRecord;
+use crate::runtime::session::Session;
+use crate::spec::{
+    AttachSpec, ContainerSpec, ExecSpec, Filter, LogsSpec, RemoveSpec, Signal, StopSpec, TerminalSize,
+};
+use crate::store::containers::{self, ContainerRow};
+
+/// The containers of an engine.
+#[derive(Clone)]
+pub struct Containers {
+    parts: Arc<Parts>,
+}
+
+/// A container, by name.
+#[derive(Clone)]
+pub struct Container {
+    parts: Arc<Parts>,
+    id: ContainerId,
+    name: ContainerName,
+}
+
+impl Containers {
+    pub(crate) fn new(parts: Arc<Parts>) -> Containers {
+        Containers { parts }
+    }
+
+    /// Creates a container. Its image is pulled first, as the policy of the spec says; the events are those of the
+    /// pull.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the name is taken,
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such image,
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a wish that contradicts itself.
+    pub fn create(&self, spec: ContainerSpec) -> Operation<PullEvent, Container> {
+        let parts = self.parts.clone();
+        Operation::new(|reporter| create::create(parts, spec, reporter))
+    }
+
+    /// The container of that name, identifier, or unambiguous beginning of an identifier.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`Conflict`](crate::ErrorKind::Conflict) if several
+    /// identifiers begin so.
+    pub async fn get(&self, name: &str) -> Result<Container> {
+        let row = find(&self.parts, name).await?;
+        Ok(Container { parts: self.parts.clone(), id: row.id, name: row.name })
+    }
+
+    /// The containers that the wish selects, newest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that is not known.
+    pub async fn list(&self, list: &ListSpec) -> Result<Vec<ContainerSummary>> {
+        list::list(&self.parts, list).await
+    }
+
+    /// Removes the stopped containers that the filter (`until`, `label`, `label!`) selects.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that is not known.
+    pub async fn prune(&self, filter: &Filter) -> Result<ContainerPruneReport> {
+        prune::prune(&self.parts, filter).await
+    }
+}
+
+impl Container {
+    /// Its identifier.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// Its name when this handle was made.
+    pub fn name(&self) -> &ContainerName {
+        &self.name
+    }
+
+    /// Starts it.
+    pub async fn start(&self) -> Result<()> {
+        start::start(self, None).await.map(drop)
+    }
+
+    /// Starts it, attached to its streams from the first byte on.
+    pub async fn start_attached(&self, streams: AttachSpec) -> Result<Session> {
+        start::start(self, Some(streams))
+            .await?
+            .ok_or_else(|| Error::internal(self.subject(), "it was started without being attached to"))
+    }
+
+    /// Attaches to the streams of its program, which runs.
+    pub async fn attach(&self, streams: AttachSpec) -> Result<Session> {
+        let row = self.row().await?;
+        if reconcile::running(&self.parts, &row)?.is_none() {
+            self.settled().await?;
+            return Err(Error::new(ErrorKind::Conflict, self.subject())
+                .because("it is not running")
+                .with_remedy("start it first"));
+        }
+        self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await
+    }
+
+    /// Runs another process in it.
+    pub async fn exec(&self, exec: ExecSpec) -> Result<Session> {
+        exec::exec(self, exec).await
+    }
+
+    /// Asks its program to end, and kills it when the time is up. One that does not run is left as it is.
+    pub async fn stop(&self, stop: StopSpec) -> Result<()> {
+        stop::stop(self, stop).await
+    }
+
+    /// Sends a signal to its program.
+    pub async fn kill(&self, signal: Signal) -> Result<()> {
+        stop::kill(self, signal).await
+    }
+
+    /// Stops it, if it runs, and starts it.
+    pub async fn restart(&self, stop: StopSpec) -> Result<()> {
+        stop::stop(self, stop).await?;
+        self.start().await
+    }
+
+    /// Waits until it does not run, and gives how its last run ended. When this returns, the end is on record, and
+    /// the container is gone if it was to remove itself.
+    pub async fn wait(&self) -> Result<ExitRecord> {
+        stop::wait(self).await
+    }
+
+    /// Changes the size of its terminal.
+    pub async fn resize(&self, size: TerminalSize) -> Result<()> {
+        let row = self.row().await?;
+        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await
+    }
+
+    /// Gives it another name.
+    pub async fn rename(&self, name: ContainerName) -> Result<()> {
+        rename::rename(self, name).await
+    }
+
+    /// Removes it, with the files it has written.
+    pub async fn remove(&self, remove: RemoveSpec) -> Result<()> {
+        remove::remove(self, remove).await
+    }
+
+    /// All there is to know of it.
+    pub async fn inspect(&self) -> Result<ContainerInfo> {
+        inspect::inspect(self).await
+    }
+
+    /// What it has written to its log, and what it goes on to write.
+    pub async fn logs(&self, logs: LogsSpec) -> Result<LogStream> {
+        logs::logs(self, logs).await
+    }
+}
+
+impl Container {
+    /// What it is called in messages.
+    fn subject(&self) -> String {
+        format!("container {}", self.name)
+    }
+
+    fn gone(&self) -> Error {
+        Error::not_found(self.subject()).because("it was removed")
+    }
+
+    /// Its record, as it stands.
+    async fn row(&self) -> Result<ContainerRow> {
+        reconcile::row(&self.parts, &self.id).await?.ok_or_else(|| self.gone())
+    }
+
+    /// Its record once its end, if it has ended, is in it. Waits for whoever is at that already. `None` if it is gone.
+    async fn settled(&self) -> Result<Option<ContainerRow>> {
+        let lock = ContainerLock::take(&self.parts, &self.id).await?;
+        Ok(reconcile::settle_locked(&self.parts, &self.id, lock).await?.map(|(row, _)| row))
+    }
+}
+
+/// The container of that name, identifier, or beginning of an identifier; a name comes first, as in docker.
+async fn find(parts: &Parts, name: &str) -> Result<ContainerRow> {
+    let wanted = name.strip_prefix('/').unwrap_or(name).to_owned();
+    parts
+        .store
+        .read(move |tx| {
+            let subject = || format!("container {wanted}");
+            if wanted.is_empty() {
+                return Err(Error::invalid("container", "its name is empty"));
+            }
+            if let Some(row) = containers::by_name(tx, &wanted)? {
+                return Ok(row);
+            }
+            match containers::by_prefix(tx, &wanted)?.as_slice() {
+                [] => Err(Error::not_found(subject())
+                    .because("no such container")
+                    .with_remedy("`ps --all` lists those there are")),
+                [id] => containers::get(tx, id)?.ok_or_else(|| Error::not_found(subject())),
+                _ => Err(Error::new(ErrorKind::Conflict, subject())
+                    .because("several identifiers begin so")
+                    .with_remedy("write more digits of the identifier")),
+            }
+        })
+        .await
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Container").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -8,7 +8,8 @@ use crate::spec::ContainerSpec;
 /// What is recorded of a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
-    /// What was asked for.
+    /// What was asked for. Its mounts are complete: those the image asks for are among them, and every volume has its
+    /// name.
     pub(crate) spec: ContainerSpec,
     /// The image it was made from.
     pub(crate) image: Option<ImageId>,

@@ -1,0 +1,114 @@
+//! The files that the engine keeps for a container: its log, and the three that it finds in `/etc`.
+
+use std::fs::{DirBuilder, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, Subject};
+use crate::id::ContainerId;
+use crate::network::endpoint::Wiring;
+use crate::network::names::{HOSTS, Hosts, ResolvConf};
+use crate::parts::Parts;
+use crate::spec::{ContainerSpec, NetworkMode};
+use crate::store::blocking;
+use crate::store::containers::ContainerRow;
+
+/// The files of `/etc` that are the engine's.
+pub(crate) struct EtcFiles {
+    pub(crate) hosts: PathBuf,
+    pub(crate) hostname: PathBuf,
+    pub(crate) resolv_conf: PathBuf,
+}
+
+impl EtcFiles {
+    /// Where they are.
+    pub(crate) fn of(parts: &Parts, id: &ContainerId) -> EtcFiles {
+        let directory = parts.container_dir(id);
+        EtcFiles {
+            hosts: directory.join("hosts"),
+            hostname: directory.join("hostname"),
+            resolv_conf: directory.join("resolv.conf"),
+        }
+    }
+}
+
+/// The container's log.
+pub(super) fn log(parts: &Parts, id: &ContainerId) -> PathBuf {
+    parts.container_dir(id).join(format!("{id}-json.log"))
+}
+
+/// Its host name: in the host's network it is the host's, unless one was asked for.
+pub(super) fn hostname(row: &ContainerRow) -> String {
+    match (&row.record.spec.hostname, &row.record.spec.network) {
+        (Some(name), _) => name.clone(),
+        (None, NetworkMode::Host) => {
+            rustix::system::uname().nodename().to_str().unwrap_or("localhost").to_owned()
+        }
+        (None, _) => row.id.short().to_owned(),
+    }
+}
+
+/// Writes the files of `/etc` for a run of the container.
+pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wiring>) -> Result<EtcFiles> {
+    let files = EtcFiles::of(parts, &row.id);
+    let hostname = hostname(row);
+    let spec = &row.record.spec;
+    let hosts = Hosts {
+        address: wiring.map(|wiring| wiring.endpoint.address),
+        hostname: &hostname,
+        domainname: spec.domainname.as_deref(),
+        extra: &spec.extra_hosts,
+        gateway: wiring.and_then(|wiring| wiring.network.plan.gateway),
+    };
+    let hosts = match spec.network {
+        // As in docker: in the host's network the host's own names hold.
+        NetworkMode::Host => [host_names(), hosts.text()?.replacen(HOSTS, "", 1)].concat(),
+        _ => hosts.text()?,
+    };
+    let resolv_conf = resolv_conf(spec).to_string();
+    let contents = [
+        (files.hosts.clone(), hosts),
+        (files.hostname.clone(), format!("{hostname}\n")),
+        (files.resolv_conf.clone(), resolv_conf),
+    ];
+    let directory = parts.container_dir(&row.id);
+    blocking(move || {
+        make_directory(&directory)?;
+        contents.iter().try_for_each(|(path, content)| write_file(path, content))
+    })
+    .await?;
+    Ok(files)
+}
+
+/// The servers that the container asks.
+pub(super) fn resolv_conf(spec: &ContainerSpec) -> ResolvConf {
+    match spec.network {
+        NetworkMode::Host => ResolvConf::of_host().with(&spec.dns),
+        _ => ResolvConf::of_host().direct(&spec.dns),
+    }
+}
+
+/// The host's own `/etc/hosts`; a host without has no names to give.
+fn host_names() -> String {
+    const LIMIT: u64 = 1 << 20;
+    let mut text = Vec::new();
+    let read = File::open("/etc/hosts").and_then(|file| file.take(LIMIT).read_to_end(&mut text));
+    match read {
+        Ok(_) => String::from_utf8_lossy(&text).into_owned(),
+        Err(_) => HOSTS.to_owned(),
+    }
+}
+
+/// The container's directory: for nobody but the engine, as what a container wrote may be anything.
+pub(super) fn make_directory(directory: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o710).create(directory) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.subject(|| format!("directory {}", directory.display())),
+    }
+}
+
+fn write_file(path: &Path, content: &str) -> Result<()> {
+    let mut file = File::create(path).subject(|| path.display().to_string())?;
+    file.write_all(content.as_bytes()).subject(|| path.display().to_string())
+}

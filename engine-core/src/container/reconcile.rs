@@ -1,0 +1,180 @@
+//! From exit records to facts: when a container has ended, its end is recorded, its address and ports are given back,
+//! and it is removed if it was to remove itself.
+//!
+//! A monitor leaves an exit record and knows nothing of the store. Whoever looks at a container next, in whatever
+//! process, does the rest, once, under the container's lock; each step may run twice, so that dying between two of
+//! them loses nothing. The folder of exit records is a journal: what is in it has not been replayed.
+
+use std::path::Path;
+
+use super::lock::ContainerLock;
+use super::remove;
+use crate::error::{Faults, Result, Subject};
+use crate::id::ContainerId;
+use crate::network;
+use crate::parts::Parts;
+use crate::runtime::driver::{ExitRecord, Place, State};
+use crate::spec::Timestamp;
+use crate::store::containers::{self, ContainerRow};
+use crate::store::{Durability, blocking, endpoints};
+use crate::sys::fault;
+use crate::volume::attach;
+
+/// The exit code of a container whose monitor was killed: nobody knows how the program ended, but it did not end well.
+const LOST: i32 = 255;
+/// What is recorded as the failure of such a container.
+pub(super) const LOST_TEXT: &str = "its monitor ended without a record of how the program did";
+
+/// Where the runtime finds the container.
+pub(super) fn place(parts: &Parts, row: &ContainerRow) -> Place {
+    parts.place(&row.id, row.record.spec.cgroup_parent.as_deref())
+}
+
+/// Whether its last run may be going on, as far as the records know.
+pub(super) fn may_run(row: &ContainerRow) -> bool {
+    row.started.is_some() && row.finished.is_none()
+}
+
+/// Whether its program runs; the process, if it is known.
+pub(super) fn running(parts: &Parts, row: &ContainerRow) -> Result<Option<Option<u32>>> {
+    if !may_run(row) {
+        return Ok(None);
+    }
+    match parts.runtime.state(&place(parts, row))? {
+        State::Running { pid } => Ok(Some(pid)),
+        State::Exited(_) | State::Absent => Ok(None),
+    }
+}
+
+/// The container as it is now, with the end of its last run recorded if that is over. `None` if it is gone.
+///
+/// A container that another process is at work on is given as it was.
+pub(super) async fn settle(parts: &Parts, row: ContainerRow) -> Result<Option<ContainerRow>> {
+    if !may_run(&row) || running(parts, &row)?.is_some() {
+        return Ok(Some(row));
+    }
+    match ContainerLock::try_take(parts, &row.id)? {
+        Some(lock) => settle_locked(parts, &row.id, lock).await.map(|settled| settled.map(|(row, _)| row)),
+        None => Ok(Some(row)),
+    }
+}
+
+/// As [`settle`], for whoever holds the container's lock. Gives the lock back with the container.
+pub(super) async fn settle_locked(
+    parts: &Parts,
+    id: &ContainerId,
+    lock: ContainerLock,
+) -> Result<Option<(ContainerRow, ContainerLock)>> {
+    let Some(row) = row(parts, id).await? else {
+        lock.retire();
+        return Ok(None);
+    };
+    if !may_run(&row) {
+        return Ok(Some((row, lock)));
+    }
+    let exit = match parts.runtime.state(&place(parts, &row))? {
+        State::Running { .. } => return Ok(Some((row, lock))),
+        State::Exited(exit) if exit.run == row.run => Some(exit),
+        State::Exited(_) | State::Absent => None,
+    };
+    end(parts, row, exit, lock).await
+}
+
+/// What the records know of the container.
+pub(super) async fn row(parts: &Parts, id: &ContainerId) -> Result<Option<ContainerRow>> {
+    let id = id.clone();
+    parts.store.read(move |tx| containers::get(tx, &id)).await
+}
+
+/// Takes away what a run left on the host, and records how it ended.
+async fn end(
+    parts: &Parts,
+    mut row: ContainerRow,
+    exit: Option<ExitRecord>,
+    lock: ContainerLock,
+) -> Result<Option<(ContainerRow, ContainerLock)>> {
+    let lost = exit.is_none();
+    let exit = exit.unwrap_or_else(|| ExitRecord {
+        run: row.run,
+        code: LOST,
+        oom_killed: false,
+        finished: Timestamp::now(),
+    });
+    let ending = if lost { Ending::Unknown } else { Ending::Told };
+    if row.record.spec.auto_remove {
+        remove::erase(parts, &row, true, ending, lock).await?;
+        return Ok(None);
+    }
+    clear(parts, &row, ending).await?;
+    fault::point("end.cleared");
+    let (id, end) = (row.id.clone(), exit.clone());
+    parts
+        .store
+        .write(Durability::Full, move |tx| {
+            containers::end_run(tx, &id, end.run, end.finished, end.code, end.oom_killed)?;
+            endpoints::release(tx, &id)?;
+            if lost { containers::note_failure(tx, &id, LOST_TEXT) } else { Ok(()) }
+        })
+        .await?;
+    fault::point("end.recorded");
+    forget_record(&place(parts, &row).exit_record).await?;
+    row.finished = Some(exit.finished);
+    row.exit_code = Some(exit.code);
+    row.oom_killed = exit.oom_killed;
+    row.failure = lost.then(|| LOST_TEXT.to_owned());
+    Ok(Some((row, lock)))
+}
+
+/// What is known of the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Its monitor told of it, and had taken back by then what the run had in the network; the link went with its
+    /// namespace. To ask the kernel for that once more costs more than the whole run.
+    Told,
+    /// Nobody told.
+    Unknown,
+}
+
+/// Takes away what a run left on the host, but for the exit record. May run twice; goes on past failures.
+pub(super) async fn clear(parts: &Parts, row: &ContainerRow, ending: Ending) -> Result<()> {
+    let mut faults = Faults::new();
+    faults.note(parts.runtime.delete(&place(parts, row)).await);
+    if ending == Ending::Unknown {
+        faults.note(network::endpoint::release(parts, &row.id).await);
+    }
+    faults.note(attach::unmount(parts, &row.id).await);
+    faults.into_result()
+}
+
+/// The exit record was replayed.
+pub(super) async fn forget_record(record: &Path) -> Result<()> {
+    let record = record.to_owned();
+    blocking(move || match std::fs::remove_file(&record) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).subject(|| format!("exit record {}", record.display()))
+        }
+        _ => Ok(()),
+    })
+    .await
+}
+
+/// Replays the exit records that are there: what ended while no engine looked.
+pub(crate) async fn replay(parts: &Parts) -> Result<()> {
+    let directory = parts.exits_dir();
+    let names = blocking(move || {
+        let entries =
+            std::fs::read_dir(&directory).subject(|| format!("directory {}", directory.display()))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>())
+    })
+    .await?;
+    for id in names.iter().filter_map(|name| name.parse::<ContainerId>().ok()) {
+        match row(parts, &id).await? {
+            Some(row) if may_run(&row) => {
+                settle(parts, row).await?;
+            }
+            // Replayed, or removed, by a process that died before it could forget the record.
+            _ => forget_record(&parts.place(&id, None).exit_record).await?,
+        }
+    }
+    Ok(())
+}

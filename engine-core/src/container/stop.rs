@@ -1,0 +1,84 @@
+//! Ending a container's program: politely, then not.
+
+use std::time::Duration;
+
+use super::{Container, plan, reconcile};
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::driver::ExitRecord;
+use crate::spec::{Signal, StopSpec};
+
+/// Docker's patience where nobody says another.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks its program to end, and kills it when the time is up.
+pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
+    let parts = &container.parts;
+    let row = container.row().await?;
+    if reconcile::running(parts, &row)?.is_none() {
+        return container.settled().await.map(drop);
+    }
+    let place = reconcile::place(parts, &row);
+    let config = plan::image_config(parts, &row.record).await?;
+    let signal = stop.signal.unwrap_or_else(|| plan::stop_signal(&row.record.spec, config.as_ref()));
+    let patience = stop.timeout.or(row.record.spec.stop_timeout).unwrap_or(PATIENCE);
+    // That it ended in this very moment is what was asked for.
+    ended_is_fine(parts.runtime.kill(&place, signal).await)?;
+    let wait = parts.runtime.wait(&place);
+    let ended = match patience {
+        Duration::MAX => wait.await.map(drop),
+        patience => match tokio::time::timeout(patience, wait).await {
+            Ok(ended) => ended.map(drop),
+            Err(_) => {
+                ended_is_fine(parts.runtime.kill(&place, Signal::KILL).await)?;
+                parts.runtime.wait(&place).await.map(drop)
+            }
+        },
+    };
+    ended?;
+    container.settled().await.map(drop)
+}
+
+/// Sends a signal to its program.
+pub(super) async fn kill(container: &Container, signal: Signal) -> Result<()> {
+    let parts = &container.parts;
+    let row = container.row().await?;
+    if reconcile::running(parts, &row)?.is_none() {
+        return Err(Error::new(ErrorKind::Conflict, container.subject()).because("it is not running"));
+    }
+    let place = reconcile::place(parts, &row);
+    parts.runtime.kill(&place, signal).await?;
+    if signal == Signal::KILL {
+        // Nothing refuses this signal; docker tells of the end as well when it answers.
+        parts.runtime.wait(&place).await?;
+        container.settled().await?;
+    }
+    Ok(())
+}
+
+/// Waits until it does not run.
+pub(super) async fn wait(container: &Container) -> Result<ExitRecord> {
+    let parts = &container.parts;
+    let row = container.row().await?;
+    let mut exit = None;
+    if reconcile::may_run(&row) {
+        exit = parts.runtime.wait(&reconcile::place(parts, &row)).await?;
+    }
+    let settled = container.settled().await?;
+    exit.or_else(|| {
+        let row = settled.as_ref()?;
+        Some(ExitRecord {
+            run: row.run,
+            code: row.exit_code.unwrap_or(0),
+            oom_killed: row.oom_killed,
+            finished: row.finished.unwrap_or(row.created),
+        })
+    })
+    .ok_or_else(|| container.gone())
+}
+
+fn ended_is_fine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.is(ErrorKind::Conflict) => Ok(()),
+        result => result,
+    }
+}
