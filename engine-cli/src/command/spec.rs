@@ -1,0 +1,220 @@
+//! The flags of `run` and `create` as the specification that they ask for.
+
+use std::path::PathBuf;
+
+use engine_core::spec::{
+    AttachSpec, ContainerSpec, DnsSpec, LogSpec, NetworkMode, PullPolicy, Resources, Seccomp, SecuritySpec,
+};
+use engine_core::{Error, ErrorKind};
+
+use crate::args::create::{Container, Limits, Network, Pull, Security};
+use crate::args::parse::network::Stream;
+use crate::args::parse::security::SecurityOption;
+use crate::args::parse::volume::absolute_source;
+use crate::attach::terminal;
+use crate::exit::Failure;
+
+/// A container that was asked for, and what the command line itself needs to know of it.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// The container.
+    pub(super) spec: ContainerSpec,
+    /// The image as it was named.
+    pub(super) image: Option<String>,
+    /// The streams to attach to.
+    pub(super) streams: AttachSpec,
+    /// Where to write its identifier.
+    pub(super) cidfile: Option<PathBuf>,
+    /// Say nothing of a pull.
+    pub(super) quiet: bool,
+}
+
+/// The container that the flags ask for. `environment` comes from the user's configuration, and gives way to the
+/// flags.
+///
+/// # Errors
+/// Flags that contradict each other, or that this engine does not have.
+pub(super) fn wish(args: Container, detach: bool, environment: Vec<String>) -> Result<Wish, Failure> {
+    args.unsupported.check()?;
+    check_restart(args.restart.as_deref())?;
+    if detach && !args.attach.is_empty() {
+        return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
+    }
+    let wants = |stream| args.attach.contains(&stream);
+    let streams = match (detach, args.attach.is_empty()) {
+        (true, _) => AttachSpec::new(false, false, false),
+        (false, true) => AttachSpec::new(args.interactive, true, true),
+        // Standard input is kept open only with -i, and attached to whenever it is.
+        (false, false) => AttachSpec::new(args.interactive, wants(Stream::Stdout), wants(Stream::Stderr)),
+    };
+
+    let mut words = args.words.into_iter();
+    let (mut spec, image) = match &args.rootfs {
+        Some(path) => (directory(path)?, None),
+        None => {
+            let image = words.next().unwrap_or_default();
+            (ContainerSpec::image(image.clone()), Some(image))
+        }
+    };
+    spec.pull = match args.pull {
+        Some(Pull::Always) => PullPolicy::Always,
+        Some(Pull::Never) => PullPolicy::Never,
+        Some(Pull::Missing) | None => PullPolicy::Missing,
+    };
+    spec.platform = args.platform;
+    spec.name = args.name;
+    spec.auto_remove = args.rm;
+
+    // A single word; an empty one takes the image's entry point away.
+    spec.entrypoint = args.entrypoint.map(|word| if word.is_empty() { Vec::new() } else { vec![word] });
+    spec.command = words.collect();
+    spec.env = merged(environment, args.env_file.into_iter().flatten().chain(args.env).collect());
+    spec.working_dir = args.workdir.filter(|path| !path.is_empty());
+    spec.user = args.user.filter(|user| !user.is_empty());
+    spec.group_add = args.group_add;
+    spec.hostname = args.hostname;
+    spec.domainname = args.domainname;
+    spec.labels = args.label_file.into_iter().flatten().chain(args.label).collect();
+    spec.annotations = args.annotation.into_iter().collect();
+    spec.init = args.init;
+    spec.stop_signal = args.stop_signal;
+    spec.stop_timeout = args.stop_timeout;
+
+    spec.terminal = args.tty;
+    spec.terminal_size = if args.tty { terminal::size() } else { None };
+    spec.open_stdin = args.interactive;
+    spec.stdin_once = streams.stdin;
+
+    let files = args.files;
+    spec.mounts = files.volume.into_iter().chain(files.mount).chain(files.tmpfs).collect();
+    spec.read_only = files.read_only;
+    spec.shm_size = files.shm_size;
+    let options = files.log_opt.into_iter().collect();
+    spec.log = match files.log_driver.filter(|driver| !driver.is_empty()) {
+        Some(driver) => LogSpec { driver, options },
+        None => LogSpec { options, ..LogSpec::default() },
+    };
+
+    network(&mut spec, args.network)?;
+    spec.oom_score_adj = args.limits.oom_score_adj;
+    spec.cgroup_parent = args.limits.cgroup_parent.clone().filter(|path| !path.is_empty());
+    spec.resources = limits(args.limits);
+    spec.sysctls = args.security.sysctl.iter().cloned().collect();
+    spec.security = security(args.security)?;
+
+    Ok(Wish { spec, image, streams, cidfile: args.cidfile, quiet: args.quiet })
+}
+
+/// `PATH`, or with `:O` a throw-away copy of it.
+fn directory(text: &str) -> Result<ContainerSpec, Failure> {
+    let (path, overlay) = text.strip_suffix(":O").map_or((text, false), |path| (path, true));
+    if path.is_empty() {
+        return Err(Failure::new(format!(
+            "invalid argument {text:?} for \"--rootfs\" flag: the path is empty"
+        )));
+    }
+    let here = std::env::current_dir().map_err(|e| Failure::new(format!("the working directory: {e}")))?;
+    let path = absolute_source(path, &here);
+    Ok(if overlay { ContainerSpec::overlay(path) } else { ContainerSpec::directory(path) })
+}
+
+fn check_restart(policy: Option<&str>) -> Result<(), Error> {
+    match policy {
+        None | Some("" | "no") => Ok(()),
+        Some(policy) => {
+            let known = matches!(policy.split(':').next(), Some("always" | "on-failure" | "unless-stopped"));
+            let kind = if known { ErrorKind::Unsupported } else { ErrorKind::InvalidInput };
+            Err(Error::new(kind, format!("flag --restart={policy}"))
+                .because(match known {
+                    true => "this version of the engine starts no container again by itself",
+                    false => "there is no such policy; docker has no, on-failure, always and unless-stopped",
+                })
+                .with_remedy("use --restart=no, the only policy that this version has"))
+        }
+    }
+}
+
+/// The variables of the configuration that the flags do not set, and those that they do.
+fn merged(configured: Vec<String>, flags: Vec<String>) -> Vec<String> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let set: Vec<String> = flags.iter().map(|variable| name(variable)).collect();
+    let kept = configured.into_iter().filter(|variable| !set.contains(&name(variable)));
+    kept.chain(flags.iter().cloned()).collect()
+}
+
+fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
+    let mut networks = args.network.into_iter();
+    spec.network = networks.next().unwrap_or_default();
+    if let Some(more) = networks.next() {
+        let subject = format!("flag --network={more}");
+        return Err(Error::new(ErrorKind::Unsupported, subject)
+            .because("a container can be in one network only")
+            .with_remedy("give --network once")
+            .into());
+    }
+    spec.ports = args.publish.into_iter().flatten().collect();
+    spec.publish_all = args.publish_all;
+    if args.publish_all {
+        // Ports that the image does not know of are published all the same.
+        spec.ports.extend(args.expose.into_iter().flatten());
+    }
+    if matches!(spec.network, NetworkMode::Host | NetworkMode::None) && !spec.ports.is_empty() {
+        crate::render::tell("WARNING: Published ports are discarded when using host or none network mode\n");
+        spec.ports.clear();
+    }
+    spec.dns = DnsSpec { servers: args.dns, search: args.dns_search, options: args.dns_option };
+    spec.extra_hosts = args.add_host;
+    Ok(())
+}
+
+fn limits(args: Limits) -> Resources {
+    let mut limits = Resources::default();
+    // Docker's zero is no limit.
+    limits.memory = args.memory.filter(|bytes| *bytes > 0);
+    limits.memory_swap = args.memory_swap.filter(|bytes| *bytes != 0);
+    limits.memory_reservation = args.memory_reservation.filter(|bytes| *bytes > 0);
+    limits.memory_swappiness = args.memory_swappiness;
+    limits.oom_kill_disable = args.oom_kill_disable;
+    limits.cpu_shares = args.cpu_shares.filter(|shares| *shares > 0);
+    limits.cpu_quota = args.cpu_quota.filter(|quota| *quota != 0);
+    limits.cpu_period = args.cpu_period.filter(|period| *period > 0);
+    limits.nano_cpus = args.cpus.filter(|cpus| *cpus > 0);
+    limits.cpuset_cpus = args.cpuset_cpus.filter(|list| !list.is_empty());
+    limits.cpuset_mems = args.cpuset_mems.filter(|list| !list.is_empty());
+    limits.pids_limit = args.pids_limit.filter(|limit| *limit != 0);
+    limits.blkio_weight = args.blkio_weight;
+    limits.blkio_weight_device = args.blkio_weight_device;
+    limits.device_read_bps = args.device_read_bps;
+    limits.device_write_bps = args.device_write_bps;
+    limits.device_read_iops = args.device_read_iops;
+    limits.device_write_iops = args.device_write_iops;
+    limits.rlimits = args.ulimit;
+    limits
+}
+
+fn security(args: Security) -> Result<SecuritySpec, Failure> {
+    let mut security = SecuritySpec::default();
+    security.privileged = args.privileged;
+    security.cap_add = args.cap_add;
+    security.cap_drop = args.cap_drop;
+    security.devices = args.device;
+    security.device_rules = args.device_cgroup_rule;
+    for option in args.security_opt {
+        match option {
+            SecurityOption::SeccompDefault => security.seccomp = Seccomp::Default,
+            SecurityOption::SeccompUnconfined => security.seccomp = Seccomp::Unconfined,
+            SecurityOption::SeccompFile(path) => {
+                let profile = std::fs::read_to_string(&path)
+                    .map_err(|e| Failure::new(format!("opening seccomp profile ({path}) failed: {e}")))?;
+                security.seccomp = Seccomp::Profile(profile);
+            }
+            SecurityOption::NoNewPrivileges(on) => security.no_new_privileges = on,
+            SecurityOption::UnmaskSystemPaths => security.unmask_system_paths = true,
+            SecurityOption::Nothing => {}
+        }
+    }
+    Ok(security)
+}
+
+#[cfg(test)]
+mod tests;
