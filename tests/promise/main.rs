@@ -1,0 +1,16 @@
+//! Promises to a user of the command line, each with its name. They need root, and run it for real: registries,
+//! images of Debian, docker and skopeo as peers.
+
+#![expect(clippy::expect_used, reason = "a test fails loudly")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crash;
+mod images;
+mod input;
+mod life;
+mod many;
+mod network;
+mod run;
+mod volumes;

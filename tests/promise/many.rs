@@ -1,0 +1,54 @@
+//! Several processes and one store.
+
+use crate::support::Sandbox;
+
+#[test]
+fn eight_processes_create_run_and_remove_in_one_store() {
+    let sandbox = Sandbox::new("many");
+    sandbox.busybox();
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                for n in 0..6 {
+                    let name = format!("w{worker}-{n}");
+                    let ran = sandbox.engine(&["run", "--name", &name, "busybox", "echo", &name]);
+                    assert_eq!(ran.ok(), name);
+                    sandbox.engine(&["rm", &name]).ok();
+                    assert_eq!(sandbox.engine(&["run", "--rm", "busybox", "echo", "x"]).ok(), "x");
+                }
+            });
+        }
+    });
+    assert_eq!(sandbox.engine(&["ps", "-aq"]).ok(), "");
+}
+
+#[test]
+fn every_running_container_has_an_address_of_its_own() {
+    let sandbox = Sandbox::new("addresses");
+    sandbox.busybox();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| sandbox.engine(&["run", "-d", "busybox", "sleep", "1000"]).ok().to_owned());
+        }
+    });
+    let ids = sandbox.engine(&["ps", "-q"]).ok().to_owned();
+    let mut args = vec!["inspect", "-f", "{{.NetworkSettings.IPAddress}}"];
+    args.extend(ids.lines());
+    let addresses = sandbox.engine(&args).ok().to_owned();
+    let distinct: std::collections::BTreeSet<&str> = addresses.lines().filter(|a| !a.is_empty()).collect();
+    assert_eq!(distinct.len(), 8, "{addresses}");
+}
+
+#[test]
+fn one_start_of_two_at_the_same_time_is_made() {
+    let sandbox = Sandbox::new("race");
+    sandbox.busybox();
+    sandbox.engine(&["create", "--name", "race", "busybox", "sh", "-c", "echo x; sleep 1000"]).ok();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| sandbox.engine(&["start", "race"]).ok().to_owned());
+        }
+    });
+    crate::support::eventually(5, "it runs", || sandbox.engine(&["logs", "race"]).stdout == "x\n");
+}
