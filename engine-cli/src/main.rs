@@ -2,6 +2,11 @@
 //!
 //! `args` is what was typed, `command` what it means, `render` what is printed, `attach` the joining of terminals,
 //! `exit` how it ends. Only this file ends the process.
+#![allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    reason = "what is said of arguments is help, printed as it stands"
+)]
 
 mod app;
 mod args;

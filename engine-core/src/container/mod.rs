@@ -67,7 +67,7 @@ impl Containers {
     /// pull.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the name is taken,
+    /// [`ErrorKind::Conflict`] if the name is taken,
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such image,
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a wish that contradicts itself.
     pub fn create(&self, spec: ContainerSpec) -> Operation<PullEvent, Container> {
@@ -78,7 +78,7 @@ impl Containers {
     /// The container of that name, identifier, or unambiguous beginning of an identifier.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`Conflict`](crate::ErrorKind::Conflict) if several
+    /// [`ErrorKind::NotFound`]; [`Conflict`](crate::ErrorKind::Conflict) if several
     /// identifiers begin so.
     pub async fn get(&self, name: &str) -> Result<Container> {
         let row = find(&self.parts, name).await?;
@@ -88,7 +88,7 @@ impl Containers {
     /// The containers that the wish selects, newest first.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that is not known.
+    /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn list(&self, list: &ListSpec) -> Result<Vec<ContainerSummary>> {
         list::list(&self.parts, list).await
     }
@@ -96,7 +96,7 @@ impl Containers {
     /// Removes the stopped containers that the filter (`until`, `label`, `label!`) selects.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that is not known.
+    /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn prune(&self, filter: &Filter) -> Result<ContainerPruneReport> {
         prune::prune(&self.parts, filter).await
     }

@@ -10,13 +10,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::driver::{Endpoint, NetworkDriver, NetworkPlan, PublishedPort};
+use super::turns::Turn;
 use super::{ipam, list};
 use crate::error::{Error, ErrorKind, Faults, Result};
 use crate::id::{ContainerId, NetworkId, NetworkName, random_hex};
 use crate::parts::Parts;
 use crate::spec::{NetworkSpec, PortSpec, Subnet, Timestamp};
 use crate::store::networks::NetworkRecord;
-use crate::store::{Durability, Store, Tx, endpoints, networks};
+use crate::store::{Durability, Store, Tx, blocking, endpoints, networks};
 
 /// The network that every engine has, and the driver that makes it.
 pub(super) const DEFAULT: &str = "bridge";
@@ -181,7 +182,12 @@ impl<'a> Ground<'a> {
                 options: spec.options.clone(),
                 labels: spec.labels.clone(),
             };
-            let outcome = self.store.write(durability, move |tx| insert(tx, record)).await?;
+            let store = self.store.clone();
+            let outcome = blocking(move || {
+                let _turn = Turn::to_record(store.root())?;
+                store.write_now(durability, |tx| insert(tx, record))
+            })
+            .await?;
             match outcome {
                 Outcome::Recorded(record) => return Ok(Some(*record)),
                 Outcome::NameTaken => return Ok(None),
@@ -216,8 +222,10 @@ impl<'a> Ground<'a> {
         ports: Vec<PublishedPort>,
     ) -> Result<Endpoint> {
         let (container, plan) = (container.clone(), network.plan.clone());
-        self.store
-            .write(Durability::Relaxed, move |tx| {
+        let store = self.store.clone();
+        blocking(move || {
+            let _turn = Turn::to_record(store.root())?;
+            store.write_now(Durability::Relaxed, |tx| {
                 let name = format!("network {}", plan.name);
                 if networks::get(tx, &plan.id)?.is_none() {
                     return Err(Error::not_found(name));
@@ -238,7 +246,8 @@ impl<'a> Ground<'a> {
                     false => Err(Error::internal(name, format!("{address} is leased, but was free"))),
                 }
             })
-            .await
+        })
+        .await
     }
 
     pub(super) async fn release(&self, container: &ContainerId) -> Result<()> {
@@ -281,6 +290,8 @@ impl<'a> Ground<'a> {
     }
 
     pub(super) async fn sweep(&self) -> Result<Vec<String>> {
+        let root = self.store.root().to_owned();
+        let _turn = blocking(move || Turn::to_sweep(&root)).await?;
         let (recorded, places) =
             self.store.read(|tx| Ok((networks::list(tx)?, endpoints::list(tx)?))).await?;
         let mut of_network: BTreeMap<NetworkId, Vec<Endpoint>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Networks: creates, finds, lists and removes them; [`endpoint`] puts containers into them.
+//! Networks: creates, finds, lists and removes them; `endpoint` puts containers into them.
 //!
 //! The service decides and records, and says *what* shall be; a driver (see [`driver`]) makes it on the host. Three
 //! networks are always there: `bridge`, which is recorded when it is first asked for, and `host` and `none`, which are
@@ -16,6 +16,7 @@ pub(crate) mod names;
 pub(crate) mod ports;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::sync::Arc;
 

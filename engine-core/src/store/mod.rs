@@ -76,6 +76,11 @@ impl Store {
         Ok(store)
     }
 
+    /// The store directory.
+    pub(crate) fn root(&self) -> &Path {
+        self.0.path.parent().unwrap_or(&self.0.path)
+    }
+
     fn configure(connection: &mut Connection) -> rusqlite::Result<()> {
         connection.busy_handler(Some(wait_for_others))?;
         // A process that only ran one container must not pay for a checkpoint when it ends; the log is kept short

@@ -1,8 +1,8 @@
 //! The default runtime: Linux's own means, through a helper program, the shim, that builds a container and looks after
 //! it (`engine-core/shim`).
 //!
-//! A container is decided as a value ([`plan`]), built by a shim that [`spawn`] starts ([`create`]), spoken with over
-//! its socket ([`client`]), and found again by its place alone ([`state`]).
+//! A container is decided as a value (`plan`), built by a shim that `spawn` starts (`create`), spoken with over
+//! its socket (`client`), and found again by its place alone (`state`).
 
 mod caps;
 pub(crate) mod cgroup;
