@@ -269,11 +269,10 @@ fn inherit(directory: &str, file: &str) -> io::Result<()> {
     if !tree::read(directory, file)?.trim().is_empty() {
         return Ok(());
     }
-    let value = tree::read(parent(directory), file)?;
-    match value.trim() {
-        "" => Err(io::Error::other(format!("the group above has an empty {file}"))),
-        value => tree::write(directory, file, value),
-    }
+    let above = parent(directory);
+    // Another engine may have made the group above a moment ago, and not be done with it. The topmost is never empty.
+    inherit(above, file)?;
+    tree::write(directory, file, tree::read(above, file)?.trim())
 }
 
 /// The settings, and the policy for devices.
