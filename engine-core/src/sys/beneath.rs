@@ -6,7 +6,6 @@
 //! component of a name is never followed by what makes or removes something.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
@@ -89,8 +88,8 @@ impl RootDir {
     /// Opens the file at `path`. Symbolic links are followed, the last one too; a terminal does not become the
     /// caller's, and a pipe does not block.
     #[cfg(any(test, feature = "conformance"))]
-    pub(crate) fn open_file(&self, path: &Path, flags: OFlags) -> Result<File> {
-        self.resolve(path, flags | OFlags::NOCTTY | OFlags::NONBLOCK).map(File::from)
+    pub(crate) fn open_file(&self, path: &Path, flags: OFlags) -> Result<std::fs::File> {
+        self.resolve(path, flags | OFlags::NOCTTY | OFlags::NONBLOCK).map(Into::into)
     }
 
     /// The directory `path`, made together with its parents where they are not there. A symbolic link that leads
