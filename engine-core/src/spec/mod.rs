@@ -3,6 +3,7 @@
 //! A spec is a wish; nothing in this folder looks at the host. Fields that are left at their default mean what
 //! `docker run` means without the flag.
 
+mod capability;
 mod container;
 mod exec;
 mod filter;
@@ -19,6 +20,7 @@ mod stop;
 mod time;
 mod words;
 
+pub(crate) use capability::CAPABILITIES;
 pub use container::{ContainerSpec, Lifetime, LogSpec, PullPolicy, RootSource};
 pub use exec::{AttachSpec, ExecSpec, TerminalSize};
 pub use filter::Filter;

@@ -7,52 +7,7 @@ use oci_spec::runtime::{Capability, LinuxCapabilities};
 
 use super::host::HostFacts;
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::SecuritySpec;
-
-/// All capabilities, in the order of their numbers (linux/capability.h).
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
+use crate::spec::{CAPABILITIES, SecuritySpec};
 
 /// What a container has unless it says otherwise.
 const DEFAULT: [&str; 14] = [
@@ -78,7 +33,7 @@ pub(super) struct Set(u64);
 
 impl Set {
     /// All that there are.
-    const ALL: Set = Set((1 << NAMES.len()) - 1);
+    const ALL: Set = Set((1 << CAPABILITIES.len()) - 1);
 
     /// What a container has unless it says otherwise.
     fn default_set() -> Set {
@@ -98,7 +53,7 @@ impl Set {
     /// As the specification has it: what may be had is had. Nothing is inheritable, or programs could pass on what
     /// their files do not grant (CVE-2022-24769).
     pub(super) fn to_oci(self) -> LinuxCapabilities {
-        let set: HashSet<Capability> = NAMES
+        let set: HashSet<Capability> = CAPABILITIES
             .iter()
             .enumerate()
             .filter(|(n, _)| self.0 & 1 << n != 0)
@@ -116,7 +71,7 @@ impl Set {
 }
 
 fn number(name: &str) -> Option<usize> {
-    NAMES.iter().position(|known| *known == name)
+    CAPABILITIES.iter().position(|known| *known == name)
 }
 
 /// What the container may have.
@@ -140,7 +95,7 @@ pub(super) fn decide(security: &SecuritySpec, host: &HostFacts) -> Result<Set> {
     match set.0 & !available.0 {
         0 => Ok(set),
         lacking => {
-            let name = NAMES.get(lacking.trailing_zeros() as usize).copied().unwrap_or_default();
+            let name = CAPABILITIES.get(lacking.trailing_zeros() as usize).copied().unwrap_or_default();
             Err(Error::new(ErrorKind::Unsupported, format!("capability CAP_{name}"))
                 .because("neither the kernel nor the engine's own process has it to give")
                 .with_remedy("run the engine with that capability, or leave it out"))
@@ -179,7 +134,7 @@ mod tests {
     }
 
     fn names(set: Set) -> Vec<&'static str> {
-        NAMES.iter().enumerate().filter(|(n, _)| set.0 & 1 << n != 0).map(|(_, name)| *name).collect()
+        CAPABILITIES.iter().enumerate().filter(|(n, _)| set.0 & 1 << n != 0).map(|(_, name)| *name).collect()
     }
 
     #[test]
@@ -187,7 +142,7 @@ mod tests {
         for (name, number) in [("CHOWN", 0), ("SYS_ADMIN", 21), ("SETFCAP", 31), ("CHECKPOINT_RESTORE", 40)] {
             assert_eq!(self::number(name), Some(number));
         }
-        for name in NAMES {
+        for name in CAPABILITIES {
             assert!(Capability::from_str(name).is_ok(), "{name}");
         }
         assert_eq!(Set::default_set().0.count_ones(), 14);

@@ -4,50 +4,7 @@ use oci_spec::runtime::{Capabilities as Names, LinuxCapabilities};
 
 use engine_shim::plan::Capabilities;
 
-/// The names, each at the place that is its number (capabilities(7), `linux/capability.h`).
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
+use crate::spec::CAPABILITIES;
 
 /// The sets as bits. What is not said is empty: a process is given nothing that was not asked for.
 pub(super) fn sets(capabilities: Option<&LinuxCapabilities>) -> Capabilities {
@@ -69,7 +26,7 @@ fn bits(names: &Option<Names>) -> u64 {
 /// passed over.
 fn number(name: &str) -> Option<usize> {
     let name = name.strip_prefix("CAP_").unwrap_or(name);
-    NAMES.iter().position(|known| *known == name)
+    CAPABILITIES.iter().position(|known| *known == name)
 }
 
 #[cfg(test)]
@@ -86,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_specification_and_the_table_know_the_same_names() {
-        for name in NAMES {
+        for name in CAPABILITIES {
             let parsed: Capability = name.parse().expect("the specification knows it");
             assert_eq!(number(&parsed.to_string()), number(name), "{name}");
         }
