@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod clock;
 pub mod control;
+pub mod journal;
 pub mod plan;
 mod text;
 pub mod users;

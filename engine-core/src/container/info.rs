@@ -20,6 +20,10 @@ pub enum ContainerStatus {
     Created,
     /// Its program runs.
     Running,
+    /// Its program is held still.
+    Paused,
+    /// Its program has ended and will be started again in a moment.
+    Restarting,
     /// Its program has ended.
     Exited,
     /// Its monitor was lost, and with it how the program ended.
@@ -32,6 +36,8 @@ impl ContainerStatus {
         match self {
             ContainerStatus::Created => "created",
             ContainerStatus::Running => "running",
+            ContainerStatus::Paused => "paused",
+            ContainerStatus::Restarting => "restarting",
             ContainerStatus::Exited => "exited",
             ContainerStatus::Dead => "dead",
         }
@@ -47,9 +53,9 @@ pub struct ContainerState {
     pub status: ContainerStatus,
     /// Whether its program runs.
     pub running: bool,
-    /// Always `false` so far.
+    /// Whether its program is held still.
     pub paused: bool,
-    /// Always `false` so far.
+    /// Whether it waits to be started again.
     pub restarting: bool,
     /// Whether the kernel killed a process of its last run for want of memory.
     #[serde(rename = "OOMKilled")]
@@ -150,7 +156,10 @@ impl ContainerState {
         let since =
             |time: Option<Timestamp>| human_duration(time.map_or(Duration::ZERO, |time| now.since(time)));
         match self.status {
-            ContainerStatus::Running if self.paused => format!("Up {} (Paused)", since(self.started_at)),
+            ContainerStatus::Paused => format!("Up {} (Paused)", since(self.started_at)),
+            ContainerStatus::Restarting => {
+                format!("Restarting ({}) {} ago", self.exit_code, since(self.finished_at))
+            }
             ContainerStatus::Running => format!("Up {}", since(self.started_at)),
             ContainerStatus::Exited => format!("Exited ({}) {} ago", self.exit_code, since(self.finished_at)),
             ContainerStatus::Created => "Created".to_owned(),
@@ -163,30 +172,35 @@ impl ContainerState {
 mod tests {
     use super::*;
 
-    fn told(status: ContainerStatus, exit_code: i32, paused: bool) -> String {
+    fn told(status: ContainerStatus, exit_code: i32) -> String {
         let time = |seconds: i64| Some(Timestamp::from_nanos(seconds * 1_000_000_000));
         let state = ContainerState {
             status,
-            running: status == ContainerStatus::Running,
-            paused,
-            restarting: false,
+            running: !matches!(status, ContainerStatus::Created | ContainerStatus::Exited),
+            paused: status == ContainerStatus::Paused,
+            restarting: status == ContainerStatus::Restarting,
             oom_killed: false,
             dead: status == ContainerStatus::Dead,
             pid: 0,
             exit_code,
             error: String::new(),
             started_at: time(1000),
-            finished_at: if status == ContainerStatus::Exited { time(8000) } else { None },
+            finished_at: if matches!(status, ContainerStatus::Exited | ContainerStatus::Restarting) {
+                time(8000)
+            } else {
+                None
+            },
         };
         state.told(Timestamp::from_nanos(8_010_000_000_000))
     }
 
     #[test]
     fn a_status_tells_how_long_it_has_lasted() {
-        assert_eq!(told(ContainerStatus::Running, 0, false), "Up 2 hours");
-        assert_eq!(told(ContainerStatus::Running, 0, true), "Up 2 hours (Paused)");
-        assert_eq!(told(ContainerStatus::Exited, 137, false), "Exited (137) 10 seconds ago");
-        assert_eq!(told(ContainerStatus::Created, 0, false), "Created");
-        assert_eq!(told(ContainerStatus::Dead, 0, false), "Dead");
+        assert_eq!(told(ContainerStatus::Running, 0), "Up 2 hours");
+        assert_eq!(told(ContainerStatus::Paused, 0), "Up 2 hours (Paused)");
+        assert_eq!(told(ContainerStatus::Restarting, 1), "Restarting (1) 10 seconds ago");
+        assert_eq!(told(ContainerStatus::Exited, 137), "Exited (137) 10 seconds ago");
+        assert_eq!(told(ContainerStatus::Created, 0), "Created");
+        assert_eq!(told(ContainerStatus::Dead, 0), "Dead");
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DnsSpec, ExtraHost, MountSpec, NetworkMode, Platform, PortSpec, Resources, SecuritySpec, Signal,
-    TerminalSize,
+    DnsSpec, ExtraHost, HealthSpec, IpcMode, MountSpec, NamespaceMode, NetworkMode, Platform, PortSpec,
+    Resources, RestartPolicy, SecuritySpec, Signal, TerminalSize,
 };
 use crate::id::ContainerName;
 
@@ -96,6 +96,18 @@ pub struct ContainerSpec {
     /// Further lines for `/etc/hosts`.
     #[serde(default)]
     pub extra_hosts: Vec<ExtraHost>,
+    /// Whose processes it sees.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pid: NamespaceMode,
+    /// Which IPC objects it sees.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ipc: IpcMode,
+    /// Whose host name it has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub uts: NamespaceMode,
+    /// Whose control groups it sees.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cgroupns: NamespaceMode,
     /// Limits.
     #[serde(default)]
     pub resources: Resources,
@@ -123,6 +135,12 @@ pub struct ContainerSpec {
     /// How long stop waits before SIGKILL; ten seconds unless given.
     #[serde(default)]
     pub stop_timeout: Option<Duration>,
+    /// Whether it is started again when its program has ended.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub restart: RestartPolicy,
+    /// How to tell whether it is well, on top of what the image says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub health: HealthSpec,
     /// Remove it, with its anonymous volumes, when it has stopped.
     #[serde(default)]
     pub auto_remove: bool,
@@ -190,6 +208,11 @@ impl Default for LogSpec {
     }
 }
 
+/// Most containers leave most of a wish out; their records should not be longer for what they might have asked for.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl ContainerSpec {
     fn from_root(root: RootSource) -> ContainerSpec {
         ContainerSpec {
@@ -218,6 +241,10 @@ impl ContainerSpec {
             publish_all: false,
             dns: DnsSpec::default(),
             extra_hosts: Vec::new(),
+            pid: NamespaceMode::default(),
+            ipc: IpcMode::default(),
+            uts: NamespaceMode::default(),
+            cgroupns: NamespaceMode::default(),
             resources: Resources::default(),
             cgroup_parent: None,
             security: SecuritySpec::default(),
@@ -227,6 +254,8 @@ impl ContainerSpec {
             init: false,
             stop_signal: None,
             stop_timeout: None,
+            restart: RestartPolicy::default(),
+            health: HealthSpec::default(),
             auto_remove: false,
             lifetime: Lifetime::default(),
             log: LogSpec::default(),
