@@ -70,6 +70,18 @@ impl Failure {
         self
     }
 
+    /// The same failure with another exit code.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: u8) -> Failure {
+        self.code = code;
+        self
+    }
+
+    /// What went wrong, for a log; `None` if all has been said.
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code

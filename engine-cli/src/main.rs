@@ -1,7 +1,7 @@
 //! The command line of the engine: docker's commands, flags, columns and exit codes, with no daemon behind them.
 //!
 //! `args` is what was typed, `command` what it means, `render` what is printed, `attach` the joining of terminals,
-//! `exit` how it ends. Only this file ends the process.
+//! `oci` the command line of runc, `exit` how it ends. Only this file ends the process.
 #![allow(
     rustdoc::invalid_html_tags,
     rustdoc::broken_intra_doc_links,
@@ -14,9 +14,10 @@ mod attach;
 mod command;
 mod config;
 mod exit;
+mod oci;
 mod render;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::{CommandFactory, FromArgMatches};
 
@@ -29,14 +30,19 @@ use crate::exit::{Failure, Outcome};
 #[expect(clippy::disallowed_methods, reason = "the one place that ends the process")]
 fn main() {
     // Not by returning: threads that block in a read of standard input would have to end first.
-    std::process::exit(i32::from(program(std::env::args_os().skip(1))));
+    let mut words = std::env::args_os();
+    let name = words.next();
+    std::process::exit(i32::from(program(name.as_deref(), words)));
 }
 
 /// The whole program; its exit code.
-fn program(words: impl Iterator<Item = OsString>) -> u8 {
+fn program(name: Option<&OsStr>, words: impl Iterator<Item = OsString>) -> u8 {
     let mut debug = false;
     let outcome = match words.map(OsString::into_string).collect::<Result<Vec<String>, OsString>>() {
-        Ok(words) => dispatch(&words, &mut debug),
+        Ok(words) => match oci::called(name, &words) {
+            Some(words) => return oci::program(words),
+            None => dispatch(&words, &mut debug),
+        },
         Err(word) => Err(Failure::new(format!("the argument {word:?} is not valid UTF-8")).of_run("engine")),
     };
     outcome.unwrap_or_else(|failure| {

@@ -61,7 +61,7 @@ pub use network::driver::NetworkDriver;
 pub use reference::Reference;
 pub use registry::driver::Credential;
 pub use registry::oci::RegistryConfig;
-pub use runtime::linux::ShimProgram;
+pub use runtime::linux::{ShimProgram, oci};
 pub use spec::ContainerSpec;
 pub use system::{SweepReport, System, SystemInfo};
 pub use volume::Volumes;

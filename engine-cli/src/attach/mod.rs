@@ -3,7 +3,7 @@
 
 pub(crate) mod keys;
 mod output;
-mod signals;
+pub(crate) mod signals;
 mod stdin;
 pub(crate) mod terminal;
 

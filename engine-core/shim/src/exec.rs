@@ -10,7 +10,9 @@ use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::identity;
-use crate::init::{self, Stdio, become_user, guard};
+use crate::builder::{Given, hand_console};
+use crate::control::send_frame;
+use crate::init::{self, Begun, Stdio, become_user, guard};
 use crate::monitor::{exit_code, pipes, signal};
 use crate::plan::ExecPlan;
 use crate::sync::{self, Message, hear, tell};
@@ -52,17 +54,6 @@ impl Exec {
     fn begin(plan: &ExecPlan, target: Option<OwnedFd>, hub: &mut Hub, engine: u32) -> Result<Exec> {
         let target =
             target.ok_or_else(|| failure(Cause::Plan, Errno::BADF, "the plan came without a process", ""))?;
-        // While the host's files are in reach. The process inherits the one, and joins the group by itself.
-        if let Some(adjustment) = plan.process.oom_score_adj {
-            init::adjust_oom_score(adjustment)?;
-        }
-        let born = init::open_born(&plan.cgroup)?;
-        let mut groups = Vec::with_capacity(plan.cgroup.join.len());
-        for file in &plan.cgroup.join {
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            groups.push(rustix::fs::open(file.as_str(), flags, Mode::empty()).step("open cgroup", file)?);
-        }
-        let (ours, theirs) = sync::pair().step("make", "a socket pair")?;
         let (stdio, stdin, outputs) = match plan.process.terminal {
             true => (None, None, Outputs::None),
             false => {
@@ -70,25 +61,7 @@ impl Exec {
                 (Some(stdio), stdin, Outputs::Pipes(stdout, stderr))
             }
         };
-        // From here on this process is in sight of the container's, and what it is must not be open to them.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .step("close itself to", "inspection")?;
-        // From inside the container's cgroup namespace the group that this process comes from is out of sight, and a
-        // process moves only between groups in sight. So the process enters that one by itself, from its group.
-        let cgroup_namespace = plan.namespaces & libc::CLONE_NEWCGROUP as u32;
-        sys::setns(target.as_fd(), plan.namespaces & !cgroup_namespace).step("enter", "the container")?;
-        let joining = Joining { groups, target, namespace: cgroup_namespace };
-        let (process, pid) =
-            match sys::clone(0, born.as_ref().map(AsFd::as_fd)).step("clone", "the process")? {
-                Forked::Child => {
-                    drop(ours);
-                    let failure = become_program(plan, stdio, &joining, &theirs);
-                    let _ = tell(&theirs, &Message::Failed(failure.encode()));
-                    sys::exit(255);
-                }
-                Forked::Parent(pidfd, pid) => (pidfd, pid),
-            };
-        drop((theirs, stdio, joining));
+        let (process, pid, ours) = enter(plan, target, stdio, None)?;
         hub.set_streams(stdin, true, None);
         let takes_input = plan.stdin;
         Ok(Exec {
@@ -150,7 +123,7 @@ impl Exec {
         match hear(sync) {
             Ok(Some(Message::Console(master, slave))) => self.outputs = Outputs::Terminal(master, slave),
             Ok(Some(Message::Failed(failure))) => self.failure = Some(failure),
-            Ok(Some(Message::Ready | Message::Go)) => {}
+            Ok(Some(Message::Hooks | Message::Ready | Message::Go)) => {}
             Ok(None) | Err(_) => {
                 self.sync = None;
                 if self.failure.is_none() {
@@ -168,6 +141,72 @@ impl Exec {
     }
 }
 
+/// Runs the process of a caller who looks after it by itself. `descriptors` are those that came with the plan.
+pub(crate) fn run_direct(control: &OwnedFd, plan: &ExecPlan, descriptors: Vec<OwnedFd>) {
+    let told = match begin_direct(plan, descriptors) {
+        Ok(pid) => send_frame(control, Kind::Started, &pid.to_be_bytes(), &[]),
+        Err(failure) => send_frame(control, Kind::Failed, &failure.encode(), &[]),
+    };
+    // Nobody is left to be told that nobody is left.
+    let _ = told;
+}
+
+fn begin_direct(plan: &ExecPlan, descriptors: Vec<OwnedFd>) -> Result<u32> {
+    let preserved = plan.direct.as_ref().map_or(0, |direct| direct.preserved);
+    let Given { first: target, stdio, preserved, console } = Given::sort(descriptors, preserved)?;
+    let stdio = if plan.process.terminal { None } else { Some(stdio) };
+    let (_process, pid, sync) = enter(plan, target, stdio, Some(preserved))?;
+    loop {
+        match hear(&sync) {
+            Ok(Some(Message::Console(master, _))) => hand_console(console.as_ref(), &master)?,
+            Ok(Some(Message::Failed(failure))) => {
+                let unclear = || self::failure(Cause::Step, Errno::SRCH, "the process ended before it began", "");
+                return Err(Failure::decode(&failure).unwrap_or_else(unclear));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return Ok(pid),
+        }
+    }
+}
+
+/// Enters the container with this process, and clones the one that is to become the program. One with `direct` belongs
+/// to the caller, and gets those descriptors from number 3 on.
+fn enter(
+    plan: &ExecPlan,
+    target: OwnedFd,
+    stdio: Option<Stdio>,
+    direct: Option<Vec<OwnedFd>>,
+) -> Result<Begun> {
+    // While the host's files are in reach. The process inherits the one, and joins the group by itself.
+    if let Some(adjustment) = plan.process.oom_score_adj {
+        init::adjust_oom_score(adjustment)?;
+    }
+    let born = init::open_born(&plan.cgroup)?;
+    let mut groups = Vec::with_capacity(plan.cgroup.join.len());
+    for file in &plan.cgroup.join {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        groups.push(rustix::fs::open(file.as_str(), flags, Mode::empty()).step("open cgroup", file)?);
+    }
+    let (ours, mut theirs) = sync::pair().step("make", "a socket pair")?;
+    // From here on this process is in sight of the container's, and what it is must not be open to them.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .step("close itself to", "inspection")?;
+    // From inside the container's cgroup namespace the group that this process comes from is out of sight, and a
+    // process moves only between groups in sight. So the process enters that one by itself, from its group.
+    let cgroup_namespace = plan.namespaces & libc::CLONE_NEWCGROUP as u32;
+    sys::setns(target.as_fd(), plan.namespaces & !cgroup_namespace).step("enter", "the container")?;
+    let joining = Joining { groups, target, namespace: cgroup_namespace };
+    match sys::clone(0, born.as_ref().map(AsFd::as_fd)).step("clone", "the process")? {
+        Forked::Child => {
+            drop(ours);
+            let failure = become_program(plan, stdio, &joining, &mut theirs, direct);
+            let _ = tell(&theirs, &Message::Failed(failure.encode()));
+            sys::exit(255);
+        }
+        Forked::Parent(pidfd, pid) => Ok((pidfd, pid, ours)),
+    }
+}
+
 /// What is left to join for a process that is in the container already otherwise.
 struct Joining {
     /// The lists of the groups' processes.
@@ -179,8 +218,14 @@ struct Joining {
 }
 
 /// In the container already, all but the group: becomes the program, or says why not.
-fn become_program(plan: &ExecPlan, stdio: Option<Stdio>, joining: &Joining, sync: &OwnedFd) -> Failure {
-    match prepare(plan, stdio, joining, sync) {
+fn become_program(
+    plan: &ExecPlan,
+    stdio: Option<Stdio>,
+    joining: &Joining,
+    sync: &mut OwnedFd,
+    direct: Option<Vec<OwnedFd>>,
+) -> Failure {
+    match prepare(plan, stdio, joining, sync, direct) {
         Ok(command) => command.exec(),
         Err(failure) => failure,
     }
@@ -190,7 +235,8 @@ fn prepare(
     plan: &ExecPlan,
     stdio: Option<Stdio>,
     joining: &Joining,
-    sync: &OwnedFd,
+    sync: &mut OwnedFd,
+    direct: Option<Vec<OwnedFd>>,
 ) -> Result<crate::command::Command> {
     guard()?;
     for group in &joining.groups {
@@ -210,7 +256,12 @@ fn prepare(
     };
     let stdio = stdio.with_input(root.as_fd())?;
     let identity = identity::look_up(root.as_fd(), &plan.process)?;
-    let command = become_user(&plan.process, &identity, stdio)?;
+    let keyring = plan.direct.as_ref().is_some_and(|direct| direct.keyring);
+    let command = become_user(&plan.process, &identity, stdio, keyring)?;
+    if let Some(preserved) = direct {
+        init::leave_alone()?;
+        init::hand_on(preserved, sync)?;
+    }
     identity::confine(&plan.process)?;
     Ok(command)
 }

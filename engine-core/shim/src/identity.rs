@@ -19,6 +19,10 @@ const LAST_CAPABILITY: u64 = 63;
 /// Finds the process's user in the container's own files, beneath `root`.
 pub(crate) fn look_up(root: BorrowedFd<'_>, process: &Process) -> Result<Identity> {
     let passwd = read_bounded(root, "/etc/passwd", MAX_FILE)?;
+    if let Some((uid, gid, groups)) = &process.ids {
+        let home = users::home(*uid, &passwd);
+        return Ok(Identity { uid: *uid, gid: *gid, groups: groups.clone(), home });
+    }
     let needs_groups =
         !process.user.is_empty() || !process.additional_groups.is_empty() || !passwd.is_empty();
     let group = if needs_groups { read_bounded(root, "/etc/group", MAX_FILE)? } else { Vec::new() };

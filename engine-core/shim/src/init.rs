@@ -1,20 +1,23 @@
 //! From clone to exec: what the first process of a container does before it becomes the program, top to bottom.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use rustix::process::{DumpableBehavior, Signal};
 
 use crate::command::{Command, enter_directory};
 use crate::failure::{Result, Step, failure};
-use crate::plan::{Cgroup, ContainerPlan, Process};
+use crate::plan::{Cgroup, ContainerPlan, Hooks, Process};
 use crate::rootfs::{Rootfs, resolve_in};
-use crate::sync::{Message, hear, tell};
+use crate::sync::{self, Message, hear, tell};
 use crate::text::Text;
-use crate::wire::{Cause, Failure};
-use crate::{console, devices, identity, reaper, sys};
+use crate::sys::Forked;
+use crate::wire::Cause;
+use crate::{console, devices, hooks, identity, reaper, sys};
 
 /// To join it is for children only: the monitor does it before there is one.
 pub(crate) const PID_NAMESPACE: u32 = libc::CLONE_NEWPID as u32;
@@ -27,17 +30,53 @@ pub(crate) struct Stdio {
     pub(crate) stderr: OwnedFd,
 }
 
-/// Builds the container around this process, waits for the word, and becomes the program. Returns only to say why
-/// not.
-pub(crate) fn run(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Failure {
-    match build(plan, stdio, sync) {
-        Ok(command) => command.exec(),
-        Err(failure) => failure,
+/// What a process has that waits for its start on a socket of its own, as nobody looks after it.
+pub(crate) struct Waiting {
+    pub(crate) listener: OwnedFd,
+    /// What the program gets from number 3 on.
+    pub(crate) preserved: Vec<OwnedFd>,
+}
+
+/// A process that was begun: a pidfd, its number, and the socket over which it tells how far it is.
+pub(crate) type Begun = (OwnedFd, u32, OwnedFd);
+
+/// Clones the container's first process, which builds the container around itself. Nobody looks after one that is
+/// `waiting`.
+pub(crate) fn spawn(plan: &ContainerPlan, stdio: Option<Stdio>, waiting: Option<Waiting>) -> Result<Begun> {
+    let (ours, mut theirs) = sync::pair().step("make", "a socket pair")?;
+    // Those to join count for children only.
+    for (_, path) in plan.namespaces.join.iter().filter(|(kind, _)| *kind == PID_NAMESPACE) {
+        let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .step("open namespace", path)?;
+        sys::setns(namespace.as_fd(), PID_NAMESPACE).step("join namespace", path)?;
+    }
+    // A cgroup namespace begins at the group of the process that makes it: the container's own process does.
+    let namespaces = plan.namespaces.new & !(libc::CLONE_NEWCGROUP as u32);
+    let born = open_born(&plan.cgroup)?;
+    match sys::clone(namespaces, born.as_ref().map(AsFd::as_fd)).step("clone", "the container's first process")? {
+        Forked::Child => {
+            drop(ours);
+            let failure = match build(plan, stdio, &mut theirs, waiting) {
+                Ok(command) => command.exec(),
+                Err(failure) => failure,
+            };
+            let _ = tell(&theirs, &Message::Failed(failure.encode()));
+            sys::exit(255);
+        }
+        Forked::Parent(pidfd, pid) => Ok((pidfd, pid, ours)),
     }
 }
 
-fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<Command> {
+/// Builds the container around this process, waits for the word, and finds the program to become.
+fn build(
+    plan: &ContainerPlan,
+    stdio: Option<Stdio>,
+    sync: &mut OwnedFd,
+    waiting: Option<Waiting>,
+) -> Result<Command> {
     guard()?;
+    // By the host's numbers, which the host's procfs still shows.
+    let pid = if plan.hooks == Hooks::default() { 0 } else { own_number()? };
     join_cgroup(&plan.cgroup.join)?;
     if let Some(adjustment) = plan.process.oom_score_adj {
         adjust_oom_score(adjustment)?;
@@ -58,7 +97,9 @@ fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<C
     if let Some(domainname) = &plan.domainname {
         rustix::system::setdomainname(domainname.as_bytes()).step("set the domain name", domainname)?;
     }
-    let mut rootfs = Rootfs::mount(&plan.root, &plan.mounts, &plan.run_dir)?;
+    // Without a cgroup namespace a hierarchy would show the host's groups: the container's own are shown instead.
+    let groups = if cgroup_namespace == 0 { plan.cgroup.dirs.as_slice() } else { &[] };
+    let mut rootfs = Rootfs::mount(&plan.root, &plan.mounts, &plan.run_dir, groups)?;
     for (place, mount) in plan.mounts.iter().enumerate() {
         rootfs.add(place, mount)?;
     }
@@ -79,12 +120,31 @@ fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<C
     for path in &plan.masked {
         rootfs.mask(path)?;
     }
+    if pid != 0 {
+        tell(&*sync, &Message::Hooks).step("tell", "the monitor")?;
+        wait_for_go(sync)?;
+        hooks::run(&plan.hooks.create_container, &hooks::state(&plan.hooks.state, "creating", pid))?;
+    }
     let identity = identity::look_up(rootfs.root(), &plan.process)?;
     rootfs.make_directory(&plan.process.cwd)?;
     rootfs.enter(plan.root.readonly, plan.propagation)?;
-    let command = become_user(&plan.process, &identity, stdio)?;
-    tell(sync, &Message::Ready).step("tell", "the monitor")?;
-    wait_for_go(sync)?;
+    let keyring = plan.direct.as_ref().is_some_and(|direct| direct.keyring);
+    let command = become_user(&plan.process, &identity, stdio, keyring)?;
+    match waiting {
+        None => {
+            tell(&*sync, &Message::Ready).step("tell", "the monitor")?;
+            wait_for_go(sync)?;
+        }
+        Some(Waiting { listener, preserved }) => {
+            leave_alone()?;
+            tell(&*sync, &Message::Ready).step("tell", "the builder")?;
+            *sync = wait_for_start(listener)?;
+            hand_on(preserved, sync)?;
+        }
+    }
+    if pid != 0 {
+        hooks::run(&plan.hooks.start_container, &hooks::state(&plan.hooks.state, "created", pid))?;
+    }
     identity::confine(&plan.process)?;
     if plan.init {
         reaper::fork_program(plan.process.terminal)?;
@@ -99,6 +159,18 @@ pub(crate) fn guard() -> Result<()> {
         .step("ask to end with", "the monitor")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .step("close itself to", "inspection")
+}
+
+/// Nobody looks after this process: it does not end with the one that built it.
+pub(crate) fn leave_alone() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(None).step("stop ending with", "the builder")
+}
+
+/// The number of this process, as the procfs shows it that is mounted now.
+fn own_number() -> Result<u32> {
+    let link = rustix::fs::readlinkat(CWD, "/proc/self", Vec::new()).step("read", "/proc/self")?;
+    let number = core::str::from_utf8(link.to_bytes()).ok().and_then(|number| number.parse().ok());
+    number.ok_or(Errno::INVAL).step("read", "/proc/self")
 }
 
 /// The group that a process is born in.
@@ -175,13 +247,14 @@ fn settings(rootfs: &Rootfs, plan: &ContainerPlan) -> Result<()> {
 }
 
 /// The last steps before the program but for its [confinement](identity::confine): session, streams, limits,
-/// identity, working directory.
+/// identity, working directory. With `keyring` the session's is kept.
 pub(crate) fn become_user(
     process: &Process,
     identity: &crate::users::Identity,
     stdio: Stdio,
+    keyring: bool,
 ) -> Result<Command> {
-    match sys::new_session_keyring() {
+    match if keyring { Ok(()) } else { sys::new_session_keyring() } {
         // A kernel without keyrings, or an engine under a filter that denies them, keeps nothing to be reached.
         Ok(()) | Err(Errno::NOSYS | Errno::PERM) => {}
         Err(errno) => return Err(errno).step("make", "a session keyring"),
@@ -223,4 +296,35 @@ pub(crate) fn wait_for_go(sync: &OwnedFd) -> Result<()> {
         Some(Message::Go) => Ok(()),
         _ => Err(failure(Cause::Step, Errno::CONNRESET, "the monitor is gone", "")),
     }
+}
+
+/// Blocks until somebody connects and says so; gives the connection, whose end tells that the program has begun.
+fn wait_for_start(listener: OwnedFd) -> Result<OwnedFd> {
+    loop {
+        let connection = match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
+            Err(Errno::INTR | Errno::CONNABORTED) => continue,
+            result => result.step("wait for", "the start")?,
+        };
+        // Whoever goes away without a word wanted nothing.
+        if let Ok(Some(Message::Go)) = hear(&connection) {
+            return Ok(connection);
+        }
+    }
+}
+
+/// Gives the program what it is to have from number 3 on. `sync` makes way.
+pub(crate) fn hand_on(preserved: Vec<OwnedFd>, sync: &mut OwnedFd) -> Result<()> {
+    if preserved.is_empty() {
+        return Ok(());
+    }
+    // All of them first move to where none of them has to go.
+    let beyond = 3 + preserved.len() as i32;
+    let away = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, beyond).step("keep", "a descriptor");
+    *sync = away(sync)?;
+    let moved = preserved.iter().map(away).collect::<Result<Vec<_>>>()?;
+    drop(preserved);
+    for (number, fd) in (3..).zip(&moved) {
+        sys::dup_to(fd, number).step("hand on", "a descriptor")?;
+    }
+    Ok(())
 }

@@ -21,6 +21,8 @@ pub mod wire;
 pub mod program;
 
 #[cfg(feature = "program")]
+mod builder;
+#[cfg(feature = "program")]
 mod client;
 #[cfg(feature = "program")]
 mod command;
@@ -34,6 +36,8 @@ mod exec;
 mod failure;
 #[cfg(feature = "program")]
 mod filesystem;
+#[cfg(feature = "program")]
+mod hooks;
 #[cfg(feature = "program")]
 mod hub;
 #[cfg(feature = "program")]

@@ -15,11 +15,11 @@ use crate::hub::{Event, Hub, now};
 use crate::init::{self, Stdio};
 use crate::log::Log;
 use crate::plan::ContainerPlan;
-use crate::sync::{self, Message, hear, tell};
-use crate::sys::{self, Forked};
+use crate::sync::{Message, hear, tell};
+use crate::sys;
 use crate::text::Text;
 use crate::wire::{Cause, Exit, Failure, Kind};
-use crate::{record, teardown};
+use crate::{hooks, record, teardown};
 
 /// Builds the container and looks after it. `held` are descriptors to keep open for as long as it lives.
 pub(crate) fn run(control: OwnedFd, plan: ContainerPlan, held: Vec<OwnedFd>) {
@@ -53,6 +53,7 @@ struct Monitor {
     /// The engine has given the word.
     start_asked: bool,
     init: OwnedFd,
+    pid: u32,
     /// To the process, until it has become the program.
     sync: Option<OwnedFd>,
     listener: OwnedFd,
@@ -69,7 +70,6 @@ impl Monitor {
             Some(path) => Some(Log::open(path)?),
             None => None,
         };
-        let (ours, theirs) = sync::pair().step("make", "a socket pair")?;
         let (stdio, stdin, outputs) = match plan.process.terminal {
             true => (None, None, None),
             false => {
@@ -77,26 +77,7 @@ impl Monitor {
                 (Some(stdio), stdin, Some((stdout, stderr)))
             }
         };
-        // Those to join count for children only.
-        for (_, path) in plan.namespaces.join.iter().filter(|(kind, _)| *kind == init::PID_NAMESPACE) {
-            let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .step("open namespace", path)?;
-            sys::setns(namespace.as_fd(), init::PID_NAMESPACE).step("join namespace", path)?;
-        }
-        // A cgroup namespace begins at the group of the process that makes it: the container's own process does.
-        let namespaces = plan.namespaces.new & !(libc::CLONE_NEWCGROUP as u32);
-        let born = init::open_born(&plan.cgroup)?;
-        let cloned = sys::clone(namespaces, born.as_ref().map(AsFd::as_fd));
-        let (init, pid) = match cloned.step("clone", "the container's first process")? {
-            Forked::Child => {
-                drop(ours);
-                let failure = init::run(&plan, stdio, &theirs);
-                let _ = tell(&theirs, &Message::Failed(failure.encode()));
-                sys::exit(255);
-            }
-            Forked::Parent(pidfd, pid) => (pidfd, pid),
-        };
-        drop((theirs, stdio));
+        let (init, pid, ours) = init::spawn(&plan, stdio, None)?;
         hub.set_streams(stdin, plan.streams.stdin_once, log);
         if let Some((stdout, stderr)) = outputs {
             hub.set_outputs(stdout, stderr);
@@ -111,6 +92,7 @@ impl Monitor {
             phase: Phase::Building,
             start_asked: false,
             init,
+            pid,
             sync: Some(ours),
             listener,
             netns,
@@ -163,20 +145,52 @@ impl Monitor {
             Ok(Some(Message::Console(master, slave))) => {
                 hub.set_terminal(master, slave, self.plan.streams.open_stdin);
             }
+            Ok(Some(Message::Hooks)) => self.run_hooks(),
             Ok(Some(Message::Ready)) => {
                 self.phase = Phase::Ready;
                 self.go();
             }
-            Ok(Some(Message::Failed(failure))) => self.failure = Some(failure),
+            Ok(Some(Message::Failed(failure))) => {
+                self.failure.get_or_insert(failure);
+            }
             Ok(Some(Message::Go)) => {}
             Ok(None) | Err(_) => {
                 self.sync = None;
                 if self.failure.is_none() && self.phase == Phase::Going {
-                    self.phase = Phase::Running;
-                    hub.reply(self.engine, Kind::Started, &[], None);
+                    self.begun(hub);
                 }
             }
         }
+    }
+
+    /// The process has become the program.
+    fn begun(&mut self, hub: &mut Hub) {
+        if !self.plan.hooks.poststart.is_empty() {
+            let state = hooks::state(&self.plan.hooks.state, "running", self.pid);
+            if let Err(failure) = hooks::run(&self.plan.hooks.poststart, &state) {
+                return self.fail(&failure);
+            }
+        }
+        self.phase = Phase::Running;
+        hub.reply(self.engine, Kind::Started, &[], None);
+    }
+
+    /// The hooks of the runtime's side, at their time. What one fails with is what building failed with.
+    fn run_hooks(&mut self) {
+        let Some(sync) = &self.sync else { return };
+        let state = hooks::state(&self.plan.hooks.state, "creating", self.pid);
+        match hooks::run(&self.plan.hooks.create_runtime, &state) {
+            Ok(()) => {
+                let _ = tell(sync, &Message::Go);
+            }
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    /// Ends the container for this reason.
+    fn fail(&mut self, failure: &Failure) {
+        self.failure = Some(failure.encode());
+        let _ = sys::pidfd_send_signal(self.init.as_fd(), libc::SIGKILL);
     }
 
     fn go(&mut self) {
@@ -233,6 +247,11 @@ impl Monitor {
         let oom_killed = teardown::oom_kills(&self.plan.cgroup) > 0;
         teardown::remove(&self.plan.cgroup);
         teardown::send(&self.plan.teardown);
+        // Those that fail have nobody to hear of it: the specification wants the others to run.
+        let state = hooks::state(&self.plan.hooks.state, "stopped", 0);
+        for hook in &self.plan.hooks.poststop {
+            let _ = hooks::run(core::slice::from_ref(hook), &state);
+        }
         for name in ["/control", "/pid"] {
             let _ = rustix::fs::unlinkat(CWD, [&self.plan.run_dir, name].concat(), AtFlags::empty());
         }
@@ -277,7 +296,7 @@ fn publish(run_dir: &str, pid: u32, has_netns: bool) -> Result<(Option<OwnedFd>,
 }
 
 /// Ends the process that is being built. If it failed itself meanwhile, that is why, and not what `failure` says.
-fn give_up(init: &OwnedFd, sync: &OwnedFd, failure: Failure) -> Failure {
+pub(crate) fn give_up(init: &OwnedFd, sync: &OwnedFd, failure: Failure) -> Failure {
     let _ = sys::pidfd_send_signal(init.as_fd(), libc::SIGKILL);
     let _ = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
     while let Ok(Some(message)) = hear(sync) {

@@ -52,6 +52,65 @@ pub struct ContainerPlan {
     pub streams: Streams,
     /// Run a small init as process 1, and the program as its child.
     pub init: bool,
+    /// Programs that run beside the container's at points of its life.
+    pub hooks: Hooks,
+    /// Its caller looks after the container by itself.
+    pub direct: Option<Direct>,
+}
+
+/// A process whose caller looks after it by itself. Descriptors come with the plan: the three streams, those to
+/// preserve, and for a terminal the connection that its master goes to. Before them, for a container, the socket on
+/// which the first process waits for its start; for a process in a running container, that container's first process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Direct {
+    /// How many descriptors the program gets from number 3 on.
+    pub preserved: u32,
+    /// Leave the session keyring as it is.
+    pub keyring: bool,
+}
+
+/// Programs that run beside the container's at points of its life (OCI runtime-spec, config.md, "POSIX-platform
+/// Hooks").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// The container's state as JSON, without its number and status and the closing brace.
+    pub state: String,
+    /// In the runtime's namespaces, before the root is changed.
+    pub create_runtime: Vec<Hook>,
+    /// In the container's namespaces, before the root is changed.
+    pub create_container: Vec<Hook>,
+    /// In the container, before the program begins.
+    pub start_container: Vec<Hook>,
+    /// In the runtime's namespaces, when the program has begun.
+    pub poststart: Vec<Hook>,
+    /// In the runtime's namespaces, when the container is gone.
+    pub poststop: Vec<Hook>,
+}
+
+/// A program that runs beside the container's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// What messages call it: `prestart hook 0`.
+    pub name: String,
+    /// Its path.
+    pub path: String,
+    /// Its arguments, beginning with its name.
+    pub args: Vec<String>,
+    /// `KEY=value`, all of its environment.
+    pub env: Vec<String>,
+    /// It is killed after so many seconds.
+    pub timeout: Option<u32>,
+}
+
+/// Hooks to run one after the other, in the namespaces that the shim was started in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HooksPlan {
+    /// The hooks.
+    pub hooks: Vec<Hook>,
+    /// The container's state as JSON, which they are given.
+    pub state: String,
+    /// Run the others when one fails.
+    pub go_on: bool,
 }
 
 /// A process to run in a running container. The container's first process comes as a pidfd with the plan.
@@ -69,6 +128,8 @@ pub struct ExecPlan {
     pub terminal_size: Option<(u16, u16)>,
     /// Nobody reads the output, and the process outlives the control socket.
     pub detach: bool,
+    /// Its caller looks after the process by itself.
+    pub direct: Option<Direct>,
 }
 
 /// A group in the cgroup tree.
@@ -225,6 +286,8 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// The file mode creation mask.
     pub umask: Option<u32>,
+    /// The user, the group and further groups by number alone. The names above are not looked at then.
+    pub ids: Option<(u32, u32, Vec<u32>)>,
 }
 
 /// Capability sets, a bit each.

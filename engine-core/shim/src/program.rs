@@ -5,8 +5,9 @@ use rustix::io::Errno;
 
 use crate::control::receive_frame;
 use crate::failure::{Result, Step, failure};
+use crate::plan::{ContainerPlan, ExecPlan};
 use crate::wire::{Cause, Kind, VERSION};
-use crate::{control, exec, monitor, sys};
+use crate::{builder, control, exec, hooks, monitor, sys};
 
 /// Runs the helper program; gives its exit code.
 ///
@@ -61,14 +62,25 @@ fn run() -> Result<()> {
     };
     let Some(plan) = plan else { return misunderstood() };
     match Kind::from_byte(frame.kind) {
-        Some(Kind::PlanContainer) => match postcard::from_bytes(plan) {
+        Some(Kind::PlanContainer) => match postcard::from_bytes::<ContainerPlan>(plan) {
+            Ok(plan) if plan.direct.is_some() => builder::run(control, &plan, frame.descriptors),
             Ok(plan) => {
                 drop(frame.payload);
                 monitor::run(control, plan, frame.descriptors);
             }
             Err(_) => return misunderstood(),
         },
-        Some(Kind::PlanExec) => match postcard::from_bytes(plan) {
+        Some(Kind::PlanHooks) => match postcard::from_bytes(plan) {
+            Ok(plan) => {
+                let _ = match hooks::run_plan(&plan) {
+                    Ok(()) => control::send_frame(&control, Kind::Done, &0i32.to_be_bytes(), &[]),
+                    Err(failure) => control::send_frame(&control, Kind::Failed, &failure.encode(), &[]),
+                };
+            }
+            Err(_) => return misunderstood(),
+        },
+        Some(Kind::PlanExec) => match postcard::from_bytes::<ExecPlan>(plan) {
+            Ok(plan) if plan.direct.is_some() => exec::run_direct(&control, &plan, frame.descriptors),
             Ok(plan) => exec::run(control, &plan, frame.descriptors.into_iter().next()),
             Err(_) => return misunderstood(),
         },

@@ -36,13 +36,21 @@ pub(crate) struct Rootfs {
     empty: Option<OwnedFd>,
     /// The sources of mounts that are shared with the host, each with its place in the plan.
     shared: Vec<(usize, OwnedFd)>,
+    /// Copies of the container's groups, where it has no cgroup namespace that hides the others.
+    groups: Vec<OwnedFd>,
 }
 
 impl Rootfs {
     /// Mounts the root file system of `plan` at the directory `at` of this process's own mount namespace. `mounts`
-    /// are those that will be [added](Rootfs::add).
-    pub(crate) fn mount(plan: &Root, mounts: &[Mount], at: &str) -> Result<Rootfs> {
+    /// are those that will be [added](Rootfs::add). `groups` are the directories of the container's groups, if it has
+    /// no cgroup namespace.
+    pub(crate) fn mount(plan: &Root, mounts: &[Mount], at: &str, groups: &[String]) -> Result<Rootfs> {
         let shared = open_shared(mounts)?;
+        let shows_groups = mounts.iter().any(|mount| matches!(mount.source, MountSource::Cgroups(_)));
+        let groups = match shows_groups {
+            true => groups.iter().map(|path| open_source(path, false)).collect::<Result<_>>()?,
+            false => Vec::new(),
+        };
         // Nothing else that is mounted or unmounted here may travel to the host.
         let host_root = open_path("/").step("open", "/")?;
         sys::mount_setattr(host_root.as_fd(), true, 0, 0, MS_SLAVE).step("make mounts private below", "/")?;
@@ -59,7 +67,7 @@ impl Rootfs {
             }
             RootSource::Overlay { lower, upper, volatile } => overlay(lower, upper.as_ref(), *volatile, at)?,
         };
-        Ok(Rootfs { root, proc: None, empty: None, shared })
+        Ok(Rootfs { root, proc: None, empty: None, shared, groups })
     }
 
     /// The root directory.
@@ -116,17 +124,17 @@ impl Rootfs {
         if let [only] = hierarchies
             && only.directory.is_empty()
         {
-            let tree = filesystem(&only.kind, "cgroup", &only.parameters, attributes, &mount.target)?;
+            let tree = self.hierarchy(0, only, attributes, &mount.target)?;
             return move_to(tree.as_fd(), target.as_fd(), &mount.target);
         }
         let mode = [(String::from("mode"), Some(String::from("755")))];
         let top = filesystem("tmpfs", "cgroup", &mode, attributes & !RDONLY, &mount.target)?;
         move_to(top.as_fd(), target.as_fd(), &mount.target)?;
-        for hierarchy in hierarchies {
+        for (place, hierarchy) in hierarchies.iter().enumerate() {
             let name = hierarchy.directory.as_str();
             rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755))
                 .step("make cgroup directory", name)?;
-            let tree = filesystem(&hierarchy.kind, "cgroup", &hierarchy.parameters, attributes, name)?;
+            let tree = self.hierarchy(place, hierarchy, attributes, name)?;
             let place = rustix::fs::openat(&top, name, PATH | OFlags::DIRECTORY, Mode::empty())
                 .step("open cgroup directory", name)?;
             move_to(tree.as_fd(), place.as_fd(), name)?;
@@ -136,6 +144,23 @@ impl Rootfs {
         }
         let read_only = Attributes { set: attributes & RDONLY, clear: 0 };
         set_attributes(top.as_fd(), false, read_only, 0, &mount.target)
+    }
+
+    /// One hierarchy: as its namespace shows it, or the copy of the container's group in it. Groups are in the order
+    /// of the hierarchies.
+    fn hierarchy(
+        &self,
+        place: usize,
+        hierarchy: &CgroupMount,
+        attributes: u64,
+        name: &str,
+    ) -> Result<OwnedFd> {
+        let Some(group) = self.groups.get(place) else {
+            return filesystem(&hierarchy.kind, "cgroup", &hierarchy.parameters, attributes, name);
+        };
+        let tree = clone_of(group.as_fd(), false).step("open", name)?;
+        set_attributes(tree.as_fd(), false, Attributes { set: attributes, clear: 0 }, 0, name)?;
+        Ok(tree)
     }
 
     /// Hides `path`, if it is there.

@@ -12,6 +12,8 @@ use crate::control::{receive, send_all};
 pub(crate) enum Message {
     /// From the process: the master and the slave of its terminal.
     Console(OwnedFd, OwnedFd),
+    /// From the process: it is time for the hooks of the runtime's side. Answered by [`Message::Go`].
+    Hooks,
     /// From the process: all is built.
     Ready,
     /// From the process: a [`Failure`](crate::wire::Failure), encoded.
@@ -29,6 +31,7 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn tell(socket: impl AsFd, message: &Message) -> Result<()> {
     match message {
         Message::Console(master, slave) => send_all(socket, b"C", &[master.as_fd(), slave.as_fd()]),
+        Message::Hooks => send_all(socket, b"H", &[]),
         Message::Ready => send_all(socket, b"R", &[]),
         Message::Failed(failure) => {
             let mut bytes = Vec::with_capacity(1 + failure.len());
@@ -50,6 +53,7 @@ pub(crate) fn hear(socket: impl AsFd) -> Result<Option<Message>> {
     Ok(match (message.first(), descriptors.next(), descriptors.next()) {
         (None, ..) => None,
         (Some(b'C'), Some(master), Some(slave)) => Some(Message::Console(master, slave)),
+        (Some(b'H'), ..) => Some(Message::Hooks),
         (Some(b'R'), ..) => Some(Message::Ready),
         (Some(b'G'), ..) => Some(Message::Go),
         _ => Some(Message::Failed(message.get(1..).unwrap_or_default().to_vec())),

@@ -133,6 +133,12 @@ pub fn resolve(user: &str, additional: &[String], passwd: &[u8], group: &[u8]) -
     Ok(identity)
 }
 
+/// The home directory of the user with this number, if the file knows one.
+pub fn home(uid: u32, passwd: &[u8]) -> Option<Vec<u8>> {
+    let entry = users(passwd).find(|entry| entry.uid == uid)?;
+    (!entry.home.is_empty()).then(|| entry.home.to_vec())
+}
+
 fn add(groups: &mut Vec<u32>, gid: u32) {
     if groups.len() < MAX_GROUPS && !groups.contains(&gid) {
         groups.push(gid);

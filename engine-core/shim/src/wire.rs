@@ -12,7 +12,7 @@ use crate::text::Text;
 
 /// The version of the plan's layout. Plans are only understood by a program of the same build, so this guards
 /// against a program named by hand.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Bytes of a frame's header.
 pub const HEADER: usize = 8;
@@ -65,12 +65,16 @@ pub enum Kind {
     Exited = 35,
     /// The request was done: an errno, four bytes, 0 for success.
     Done = 36,
+
+    /// [`VERSION`], then hooks to run. To the shim, first on the control socket. Answered by [`Kind::Done`] or
+    /// [`Kind::Failed`].
+    PlanHooks = 40,
 }
 
 impl Kind {
     /// From a header's first byte.
     pub fn from_byte(byte: u8) -> Option<Kind> {
-        const ALL: [Kind; 17] = [
+        const ALL: [Kind; 18] = [
             Kind::Stdin,
             Kind::Stdout,
             Kind::Stderr,
@@ -88,6 +92,7 @@ impl Kind {
             Kind::Failed,
             Kind::Exited,
             Kind::Done,
+            Kind::PlanHooks,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -156,6 +161,8 @@ pub enum Cause {
     Escape = 4,
     /// The plan was not understood.
     Plan = 5,
+    /// A hook failed.
+    Hook = 6,
 }
 
 impl Failure {
@@ -176,6 +183,7 @@ impl Failure {
             3 => Cause::NoSuchUser,
             4 => Cause::Escape,
             5 => Cause::Plan,
+            6 => Cause::Hook,
             _ => Cause::Step,
         };
         Some(Failure { cause, errno: i32::from_be_bytes(int(bytes, 1)?), step: bytes.get(5..)?.to_vec() })

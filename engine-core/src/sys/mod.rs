@@ -2,6 +2,7 @@
 
 pub(crate) mod beneath;
 pub(crate) mod bpf;
+pub(crate) mod descriptors;
 pub(crate) mod fault;
 pub(crate) mod lock;
 mod overlay_view;

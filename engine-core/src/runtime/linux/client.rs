@@ -45,7 +45,12 @@ impl Client {
 
     /// Over a socket that is connected already.
     pub(super) fn over(socket: UnixStream, place: &Place) -> Result<Client> {
-        let client = Client { socket, name: name(place) };
+        Client::named(socket, name(place))
+    }
+
+    /// The same for a container that messages call `name`.
+    pub(super) fn named(socket: UnixStream, name: String) -> Result<Client> {
+        let client = Client { socket, name };
         client.wait_for(Some(PATIENCE))?;
         Ok(client)
     }
@@ -95,7 +100,7 @@ impl Client {
     pub(super) fn expect(&self, wanted: Kind) -> Result<Received> {
         while let Some((kind, frame)) = self.receive()? {
             match kind {
-                Some(Kind::Failed) => return Err(self.failed(&frame.payload)),
+                Some(Kind::Failed) => return Err(explain(&frame.payload, &self.name)),
                 Some(Kind::Done) if wanted != Kind::Done => {
                     errno(&frame.payload).subject(|| self.name.clone())?;
                 }
@@ -126,26 +131,32 @@ impl Client {
             }
         }
     }
+}
 
-    /// Why building failed, in the engine's words.
-    fn failed(&self, payload: &[u8]) -> Error {
-        let Some(Failure { cause, errno, step }) = Failure::decode(payload) else {
-            return Error::internal(self.subject(), "it failed without saying why");
-        };
-        let step = String::from_utf8_lossy(&step).into_owned();
-        let kind = match cause {
-            Cause::CommandNotFound => ErrorKind::CommandNotFound,
-            Cause::CommandNotExecutable => ErrorKind::CommandNotExecutable,
-            Cause::NoSuchUser => ErrorKind::InvalidInput,
-            Cause::Escape => ErrorKind::PermissionDenied,
-            Cause::Plan => ErrorKind::Internal,
-            Cause::Step => {
-                let error = Error::io(self.name.clone(), std::io::Error::from_raw_os_error(errno));
-                return error.because(step.trim_end().to_owned());
-            }
-        };
-        Error::new(kind, self.name.clone()).because(step)
-    }
+/// Why building failed, or beginning, in the engine's words.
+pub(super) fn explain(payload: &[u8], name: &str) -> Error {
+    let Some(Failure { cause, errno, step }) = Failure::decode(payload) else {
+        return Error::internal(name, "it failed without saying why");
+    };
+    let step = String::from_utf8_lossy(&step).into_owned();
+    let kind = match cause {
+        Cause::CommandNotFound => ErrorKind::CommandNotFound,
+        Cause::CommandNotExecutable => ErrorKind::CommandNotExecutable,
+        Cause::NoSuchUser => ErrorKind::InvalidInput,
+        Cause::Escape => ErrorKind::PermissionDenied,
+        Cause::Plan => ErrorKind::Internal,
+        Cause::Hook => ErrorKind::Unavailable,
+        Cause::Step => {
+            let error = Error::io(name, std::io::Error::from_raw_os_error(errno));
+            return error.because(step.trim_end().to_owned());
+        }
+    };
+    Error::new(kind, name).because(step)
+}
+
+/// The number of a process in the payload of a frame.
+pub(super) fn number(frame: &Received) -> Option<u32> {
+    <[u8; 4]>::try_from(frame.payload.as_slice()).ok().map(u32::from_be_bytes)
 }
 
 fn errno(payload: &[u8]) -> rustix::io::Result<()> {

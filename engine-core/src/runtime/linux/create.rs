@@ -50,10 +50,11 @@ fn build(host: &Host, bundle: &Bundle, mut plan: ContainerPlan) -> Result<(Creat
     client.send(Kind::PlanContainer, &encode(&plan)?, &bundle.held)?;
     drop(first);
     let created = client.expect(Kind::Created)?;
-    let pid = <[u8; 4]>::try_from(created.payload.as_slice())
-        .map_err(|_| Error::internal(client::name(place), "its monitor did not say which process it is"))?;
+    let pid = client::number(&created).ok_or_else(|| {
+        Error::internal(client::name(place), "its monitor did not say which process it is")
+    })?;
     let netns = created.descriptors.into_iter().next();
-    Ok((Created { pid: u32::from_be_bytes(pid), netns }, client))
+    Ok((Created { pid, netns }, client))
 }
 
 /// A plan as the payload of a frame.

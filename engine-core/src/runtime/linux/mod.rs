@@ -10,6 +10,7 @@ mod client;
 mod create;
 mod delete;
 mod exec;
+pub mod oci;
 mod plan;
 pub(crate) mod seccomp;
 mod spawn;

@@ -83,7 +83,6 @@ impl Cgroups {
     }
 
     /// The processes of the group and of the groups below it. A group that is not there has none.
-    #[cfg(test)]
     pub(crate) fn pids(&self, path: &str) -> Result<Vec<u32>> {
         check(path)?;
         tree::pids(&self.processes(path))
@@ -132,8 +131,36 @@ impl Cgroups {
         }
     }
 
+    /// Whether the processes of the group are frozen, or about to be.
+    pub(crate) fn is_frozen(&self, path: &str) -> bool {
+        match &self.0 {
+            Version::One(hierarchies) => hierarchies.is_frozen(path),
+            Version::Two(tree) => tree.is_frozen(path),
+        }
+    }
+
+    /// Freezes all processes of the group and waits until they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if one of them is stuck in a system call.
+    pub(crate) fn freeze(&self, path: &str) -> Result<()> {
+        check(path)?;
+        match &self.0 {
+            Version::One(hierarchies) => hierarchies.freeze(path),
+            Version::Two(tree) => tree.freeze(path),
+        }
+    }
+
+    /// Lets the processes of the group go on.
+    pub(crate) fn thaw(&self, path: &str) -> Result<()> {
+        check(path)?;
+        match &self.0 {
+            Version::One(hierarchies) => hierarchies.thaw(path),
+            Version::Two(tree) => tree.thaw(path),
+        }
+    }
+
     /// Where the processes of the group are listed.
-    #[cfg(test)]
     fn processes(&self, path: &str) -> String {
         match &self.0 {
             Version::One(hierarchies) => hierarchies.processes(path),

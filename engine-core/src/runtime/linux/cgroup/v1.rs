@@ -116,6 +116,39 @@ impl Hierarchies {
         })
     }
 
+    /// See [`super::Cgroups::is_frozen`].
+    pub(super) fn is_frozen(&self, path: &str) -> bool {
+        let state = self.directory(path, "freezer").map(|freezer| tree::read(&freezer, "freezer.state"));
+        matches!(state, Some(Ok(state)) if state.trim() != "THAWED")
+    }
+
+    /// See [`super::Cgroups::freeze`].
+    pub(super) fn freeze(&self, path: &str) -> Result<()> {
+        let freezer = self.freezer(path)?;
+        let write = || tree::write(&freezer, "freezer.state", "FROZEN");
+        write().subject(|| format!("cgroup {freezer}"))?;
+        let frozen = tree::wait_until(&freezer, || {
+            // A process that was made meanwhile is caught by being asked again.
+            let state = write().and_then(|()| tree::read(&freezer, "freezer.state"));
+            state.map(|state| state.trim() == "FROZEN").subject(|| format!("cgroup {freezer}"))
+        });
+        // What cannot be frozen as a whole is not left in half.
+        frozen.inspect_err(|_| {
+            let _ = self.thaw(path);
+        })
+    }
+
+    /// See [`super::Cgroups::thaw`].
+    pub(super) fn thaw(&self, path: &str) -> Result<()> {
+        let freezer = self.freezer(path)?;
+        tree::write(&freezer, "freezer.state", "THAWED").subject(|| format!("cgroup {freezer}"))
+    }
+
+    fn freezer(&self, path: &str) -> Result<String> {
+        self.directory(path, "freezer")
+            .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the freezer").because("this host has none mounted"))
+    }
+
     /// See [`super::Cgroups::remove`].
     pub(super) fn remove(&self, path: &str) -> Result<()> {
         let mut faults = Faults::new();

@@ -1,6 +1,7 @@
 //! What the shim is to do, decided from an OCI runtime configuration. Pure: nothing here looks at the host, and what
 //! the shim could not do, or would misunderstand, is refused here, before anything is made.
 
+mod hooks;
 mod mounts;
 mod process;
 mod sysctl;
@@ -9,12 +10,17 @@ mod tests;
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Spec};
-
-use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, ExecPlan, Namespaces, Root, RootSource, Streams,
+use oci_spec::runtime::{
+    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Spec,
 };
 
+use engine_shim::plan::{
+    Cgroup, CgroupMount, ContainerPlan, Device, Direct, ExecPlan, Namespaces, Root, RootSource, Streams,
+};
+
+pub(super) use self::hooks::{State, hooks_plan};
+pub(super) use self::mounts::options;
+use self::process::Who;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::driver::{Bundle, ExecBundle};
 use crate::spec::{Lifetime, RootMount};
@@ -34,13 +40,11 @@ const JOINED: i32 = libc::CLONE_NEWCGROUP
 /// The plan for a container, but for its cgroup, which is made later. `cgroup_mounts` are those that show it inside.
 pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Result<ContainerPlan> {
     let spec = &bundle.spec;
-    let linux =
-        spec.linux().as_ref().ok_or_else(|| Error::invalid("the configuration", "it is not for Linux"))?;
-    refuse_unsupported(spec, linux)?;
-    let process =
-        spec.process().as_ref().ok_or_else(|| Error::invalid("the command", "no command was given"))?;
-    let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
-    let own_uts = has(&namespaces, libc::CLONE_NEWUTS);
+    let root = root(&bundle.root, spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false))?;
+    let plan = decide(spec, root, &Who::Named(&bundle.user), cgroup_mounts)?;
+    let terminal_size = bundle.streams.terminal_size.map(|size| (size.rows, size.columns));
+    let mut hooks = plan.hooks;
+    hooks.state = hooks::state(spec, bundle.place.id.as_str(), &bundle.place.run_dir)?;
     Ok(ContainerPlan {
         run_dir: text(&bundle.place.run_dir, "the directory of run-time state")?,
         exit_record: text(&bundle.place.exit_record, "the exit record")?,
@@ -48,8 +52,53 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         run: bundle.run,
         with_engine: bundle.lifetime == Lifetime::WithEngine,
         teardown: bundle.teardown.clone(),
+        streams: Streams {
+            terminal_size: terminal_size.or(plan.streams.terminal_size),
+            open_stdin: bundle.streams.open_stdin,
+            stdin_once: bundle.streams.stdin_once,
+            log: bundle.streams.log.as_deref().map(|log| text(log, "the log")).transpose()?,
+        },
+        init: bundle.init,
+        hooks,
+        ..plan
+    })
+}
+
+/// The plan for a container that its caller looks after: `id` in the directory `bundle`, with its root at `rootfs`.
+pub(super) fn direct(
+    spec: &Spec,
+    (id, bundle, rootfs): (&str, &Path, &Path),
+    direct: Direct,
+    cgroup_mounts: &[CgroupMount],
+) -> Result<ContainerPlan> {
+    let path = text(rootfs, "the root file system")?;
+    let readonly = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
+    let root = Root { source: RootSource::Directory(path.clone()), readonly };
+    let plan = decide(spec, root, &Who::Numbered, cgroup_mounts)?;
+    let mut hooks = plan.hooks;
+    hooks.state = hooks::state(spec, id, bundle)?;
+    // In its own mount namespace the root may as well be mounted where it is.
+    Ok(ContainerPlan { run_dir: path, hooks, direct: Some(direct), ..plan })
+}
+
+/// What of a plan follows from the configuration; the rest is left empty.
+fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount]) -> Result<ContainerPlan> {
+    let linux =
+        spec.linux().as_ref().ok_or_else(|| Error::invalid("the configuration", "it is not for Linux"))?;
+    refuse_unsupported(linux)?;
+    let process =
+        spec.process().as_ref().ok_or_else(|| Error::invalid("the command", "no command was given"))?;
+    let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+    let own_uts = has(&namespaces, libc::CLONE_NEWUTS);
+    Ok(ContainerPlan {
+        run_dir: String::new(),
+        exit_record: String::new(),
+        durable: false,
+        run: 0,
+        with_engine: false,
+        teardown: Vec::new(),
         cgroup: Cgroup::default(),
-        root: root(&bundle.root, spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false))?,
+        root,
         propagation: mounts::root_propagation(linux.rootfs_propagation().as_deref())?,
         mounts: mounts::mounts(spec.mounts().as_deref().unwrap_or_default(), cgroup_mounts)?,
         devices: devices(linux.devices().as_deref().unwrap_or_default())?,
@@ -62,14 +111,11 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         hostname: host_name("host name", spec.hostname().as_deref(), own_uts)?,
         domainname: host_name("domain name", spec.domainname().as_deref(), own_uts)?,
         namespaces,
-        streams: Streams {
-            terminal_size: process::terminal_size(bundle.streams.terminal_size, process),
-            open_stdin: bundle.streams.open_stdin,
-            stdin_once: bundle.streams.stdin_once,
-            log: bundle.streams.log.as_deref().map(|log| text(log, "the log")).transpose()?,
-        },
-        process: process::process(process, &bundle.user, linux.seccomp().as_ref())?,
-        init: bundle.init,
+        streams: Streams { terminal_size: process::terminal_size(None, process), ..Streams::default() },
+        process: process::process(process, who, linux.seccomp().as_ref())?,
+        init: false,
+        hooks: hooks::hooks(spec)?,
+        direct: None,
     })
 }
 
@@ -78,17 +124,35 @@ pub(super) fn exec(exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
     Ok(ExecPlan {
         namespaces: JOINED as u32,
         cgroup,
-        process: process::process(&exec.process, &exec.user, exec.seccomp.as_ref())?,
+        process: process::process(&exec.process, &Who::Named(&exec.user), exec.seccomp.as_ref())?,
         stdin: exec.stdin,
         terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
         detach: exec.detach,
+        direct: None,
     })
 }
 
-fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<()> {
+/// The plan for another process, which its caller looks after, in a container whose group is `cgroup`.
+pub(super) fn exec_direct(
+    process: &Process,
+    filter: Option<&LinuxSeccomp>,
+    direct: Direct,
+    cgroup: Cgroup,
+) -> Result<ExecPlan> {
+    Ok(ExecPlan {
+        namespaces: JOINED as u32,
+        cgroup,
+        process: process::process(process, &Who::Numbered, filter)?,
+        stdin: true,
+        terminal_size: process::terminal_size(None, process),
+        detach: true,
+        direct: Some(direct),
+    })
+}
+
+fn refuse_unsupported(linux: &Linux) -> Result<()> {
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let asked = [
-        ("hooks", spec.hooks().as_ref().is_some_and(|hooks| *hooks != Default::default())),
         ("a mapping of users", linux.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
         ("a mapping of groups", linux.gid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
         ("an SELinux label for mounts", given(linux.mount_label())),

@@ -12,10 +12,18 @@ use crate::runtime::driver::UserSpec;
 use crate::runtime::linux::{caps, seccomp};
 use crate::spec::TerminalSize;
 
-/// The process as the shim takes it. `user` takes the place of the numbers in it.
+/// Who runs a program.
+pub(super) enum Who<'a> {
+    /// This takes the place of the numbers in the configuration.
+    Named(&'a UserSpec),
+    /// As the configuration has it.
+    Numbered,
+}
+
+/// The process as the shim takes it.
 pub(super) fn process(
     process: &Process,
-    user: &UserSpec,
+    who: &Who<'_>,
     filter: Option<&LinuxSeccomp>,
 ) -> Result<plan::Process> {
     refuse_unsupported(process)?;
@@ -31,12 +39,20 @@ pub(super) fn process(
     if args.iter().chain(&env).chain([&cwd]).any(|text| text.contains('\0')) {
         return Err(Error::invalid("the command", "an argument, variable or path holds a zero byte"));
     }
+    let (user, additional_groups, ids) = match who {
+        Who::Named(user) => (user.user.clone(), user.additional_groups.clone(), None),
+        Who::Numbered => {
+            let user = process.user();
+            let groups = user.additional_gids().clone().unwrap_or_default();
+            (String::new(), Vec::new(), Some((user.uid(), user.gid(), groups)))
+        }
+    };
     Ok(plan::Process {
         args,
         env,
         cwd,
-        user: user.user.clone(),
-        additional_groups: user.additional_groups.clone(),
+        user,
+        additional_groups,
         terminal: process.terminal().unwrap_or(false),
         capabilities: caps::sets(process.capabilities().as_ref()),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
@@ -44,6 +60,7 @@ pub(super) fn process(
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default())?,
         oom_score_adj: oom_score_adj(process)?,
         umask: process.user().umask(),
+        ids,
     })
 }
 

@@ -1,0 +1,61 @@
+//! Descriptors that a caller gives or takes: those it hands on by their numbers, and the master of a terminal.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use engine_shim::control::receive;
+
+use crate::error::{Error, Result, Subject};
+use crate::sys::descriptors::inherited;
+
+/// No more are handed on: the kernel passes so many with one message.
+const MAX: u32 = 200;
+
+/// The descriptors that this process was started with, `count` of them from number 3 on. To be called before the
+/// process opens any of its own.
+///
+/// # Errors
+/// One of them is not open.
+pub fn inherit(count: u32) -> Result<Vec<OwnedFd>> {
+    if count > MAX {
+        return Err(Error::invalid(format!("{count} descriptors"), format!("at most {MAX} are handed on")));
+    }
+    // The number is at most 200, and fits.
+    let end = 3 + count as i32;
+    let copy = |number| inherited(number, end).subject(|| format!("please check that preserved-fd {number} is present"));
+    (3..end).map(copy).collect()
+}
+
+/// Connects to the socket `path`, which takes the master of a terminal.
+///
+/// # Errors
+/// Nobody listens there.
+pub fn connect_console(path: &Path) -> Result<OwnedFd> {
+    UnixStream::connect(path).map(OwnedFd::from).subject(|| format!("console socket {}", path.display()))
+}
+
+/// Takes the master of a terminal within this process.
+#[derive(Debug)]
+pub struct Console(UnixStream);
+
+impl Console {
+    /// One that waits, and the connection for [`Creation::console`](super::Creation::console).
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn pair() -> Result<(Console, OwnedFd)> {
+        let (ours, theirs) = UnixStream::pair().subject(|| "a console socket".to_owned())?;
+        Ok((Console(ours), theirs.into()))
+    }
+
+    /// The master, once it was sent.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub fn master(&self) -> Result<OwnedFd> {
+        let mut descriptors = Vec::new();
+        receive(&self.0, &mut [0; 64], &mut descriptors).subject(|| "the console socket".to_owned())?;
+        descriptors.pop().ok_or_else(|| Error::internal("the console socket", "no terminal came"))
+    }
+}

@@ -1,0 +1,170 @@
+//! Another process in a running container, for a caller who looks after it by itself.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use engine_shim::plan::Direct;
+use engine_shim::wire::Kind;
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User, UserBuilder};
+use rustix::process::{Pid, PidfdFlags};
+
+use super::create::{check_console, streams};
+use super::signal::wrong_state;
+use super::{OciId, OciRuntime, Status, bundle, client, name, not_running, process, record};
+use crate::error::{Error, Result};
+use crate::runtime::linux::client::Client;
+use crate::runtime::linux::create::encode;
+use crate::runtime::linux::plan;
+
+/// Another process: a document, or the container's own process with changes.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Execution {
+    /// A file with the process as a configuration has it. The changes below do not count then.
+    pub process: Option<PathBuf>,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// The working directory.
+    pub cwd: Option<PathBuf>,
+    /// Further variables: `KEY=value`.
+    pub env: Vec<String>,
+    /// It has a terminal.
+    pub terminal: bool,
+    /// User and group, by number.
+    pub user: Option<(u32, Option<u32>)>,
+    /// Further groups.
+    pub additional_gids: Vec<u32>,
+    /// It may not gain privileges.
+    pub no_new_privileges: bool,
+    /// Capabilities to add, in the specification's words.
+    pub capabilities: Vec<String>,
+    /// The connection that the master of its terminal goes to.
+    pub console: Option<OwnedFd>,
+    /// What the program gets from number 3 on.
+    pub preserved: Vec<OwnedFd>,
+    /// Start it even if the container is paused; it begins when that ends.
+    pub ignore_paused: bool,
+    /// A group within the container's.
+    pub cgroup: Option<String>,
+}
+
+impl OciRuntime {
+    /// Whether the process will have a terminal, which the caller then has to take.
+    ///
+    /// # Errors
+    /// The document cannot be read.
+    pub fn has_terminal(&self, execution: &Execution) -> Result<bool> {
+        match &execution.process {
+            Some(path) => Ok(bundle::process(path)?.terminal().unwrap_or(false)),
+            None => Ok(execution.terminal),
+        }
+    }
+
+    /// Starts the process; gives its number. It has the standard streams of this process, unless it has a terminal.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not run; why the program cannot be
+    /// executed.
+    pub fn exec(&self, id: &OciId, execution: Execution) -> Result<u32> {
+        let record = self.record(id)?;
+        match self.status(id, &record)? {
+            Status::Stopped => return Err(wrong_state(id, "cannot exec in a stopped container")),
+            Status::Paused if !execution.ignore_paused => {
+                return Err(wrong_state(id, "cannot exec in a paused container (use --ignore-paused to override)"));
+            }
+            _ => {}
+        }
+        let spec = record::configuration(&self.directory(id))?;
+        let process = describe(&execution, spec.process().as_ref())?;
+        check_console(process.terminal().unwrap_or(false), execution.console.is_some())?;
+        let preserved = u32::try_from(execution.preserved.len()).unwrap_or(u32::MAX);
+        let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let cgroup = match &execution.cgroup {
+            None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
+            Some(below) => {
+                self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/')))
+            }
+        };
+        let plan = plan::exec_direct(&process, filter, Direct { preserved, keyring: false }, cgroup)?;
+        let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;
+        let target = rustix::process::pidfd_open(target, PidfdFlags::empty()).map_err(|_| not_running(id))?;
+        if process::begin(record.pid)? != Some(record.begun) {
+            return Err(not_running(id));
+        }
+        let mut descriptors = vec![target];
+        descriptors.extend(streams()?);
+        descriptors.extend(execution.preserved);
+        descriptors.extend(execution.console);
+        let (control, first) = self.host.shim.start(&format!("exec in {id}"))?;
+        let client = Client::named(control, name(id))?;
+        client.send(Kind::PlanExec, &encode(&plan)?, &descriptors)?;
+        drop((first, descriptors));
+        client.wait_for(None)?;
+        client::number(&client.expect(Kind::Started)?)
+            .ok_or_else(|| Error::internal(name(id), "the helper did not say which process it is"))
+    }
+}
+
+/// The process that is meant.
+fn describe(execution: &Execution, own: Option<&Process>) -> Result<Process> {
+    if let Some(path) = &execution.process {
+        return bundle::process(path);
+    }
+    let mut process = own.cloned().unwrap_or_default();
+    if execution.args.is_empty() {
+        return Err(Error::invalid("the command", "process args cannot be empty"));
+    }
+    process.set_args(Some(execution.args.clone()));
+    process.set_terminal(Some(execution.terminal));
+    if let Some(cwd) = &execution.cwd {
+        process.set_cwd(cwd.clone());
+    }
+    process.env_mut().get_or_insert_default().extend_from_slice(&execution.env);
+    if execution.no_new_privileges {
+        process.set_no_new_privileges(Some(true));
+    }
+    if execution.user.is_some() || !execution.additional_gids.is_empty() {
+        process.set_user(user(execution, process.user())?);
+    }
+    if !execution.capabilities.is_empty() {
+        let sets = process.capabilities().clone().unwrap_or_default();
+        process.set_capabilities(Some(with_capabilities(sets, &execution.capabilities)?));
+    }
+    Ok(process)
+}
+
+fn user(execution: &Execution, own: &User) -> Result<User> {
+    let (uid, gid) = match execution.user {
+        Some((uid, gid)) => (uid, gid.unwrap_or_else(|| own.gid())),
+        None => (own.uid(), own.gid()),
+    };
+    let mut groups = own.additional_gids().clone().unwrap_or_default();
+    groups.extend_from_slice(&execution.additional_gids);
+    let mut user = UserBuilder::default().uid(uid).gid(gid).additional_gids(groups);
+    if let Some(umask) = own.umask() {
+        user = user.umask(umask);
+    }
+    user.build().map_err(|e| Error::invalid("the user", "it is not complete").caused_by(e))
+}
+
+/// Adds capabilities to all sets, as runc does.
+fn with_capabilities(mut sets: LinuxCapabilities, names: &[String]) -> Result<LinuxCapabilities> {
+    for name in names {
+        let capability: Capability = name
+            .strip_prefix("CAP_")
+            .unwrap_or(name)
+            .parse()
+            .map_err(|_| Error::invalid(format!("capability {name:?}"), "unknown capability"))?;
+        let add = |set: &Option<std::collections::HashSet<Capability>>| {
+            let mut set = set.clone().unwrap_or_default();
+            set.insert(capability);
+            Some(set)
+        };
+        let (bounding, effective) = (add(sets.bounding()), add(sets.effective()));
+        let (permitted, inheritable) = (add(sets.permitted()), add(sets.inheritable()));
+        let ambient = add(sets.ambient());
+        sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+        sets.set_inheritable(inheritable).set_ambient(ambient);
+    }
+    Ok(sets)
+}

@@ -1,0 +1,101 @@
+//! What is written down of a container: `state.json`, and a copy of its configuration.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+
+use super::status::{OciState, Status};
+use crate::error::{Error, Result, Subject};
+use crate::spec::Timestamp;
+
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.json";
+
+/// What is known of a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) oci_version: String,
+    pub(super) id: String,
+    /// Its first process, and when that began.
+    pub(super) pid: u32,
+    pub(super) begun: u64,
+    pub(super) bundle: PathBuf,
+    pub(super) rootfs: PathBuf,
+    pub(super) created: Timestamp,
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) cgroup: String,
+    /// It has processes numbered by itself: all of them end with the first.
+    pub(super) own_pids: bool,
+    /// Who made it.
+    pub(super) owner: u32,
+}
+
+impl Record {
+    /// That of the container in `directory`; `None` if there is none.
+    pub(super) fn read(directory: &Path) -> Result<Option<Record>> {
+        let path = directory.join(STATE);
+        let text = match fs::read(&path) {
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            text => text.subject(|| path.display().to_string())?,
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|e| {
+            Error::new(crate::error::ErrorKind::Corrupt, path.display().to_string())
+                .because("it is no state of a container")
+                .caused_by(e)
+        })
+    }
+
+    /// Writes it, so that it is there as a whole or not at all.
+    pub(super) fn write(&self, directory: &Path) -> Result<()> {
+        write(directory, STATE, self)
+    }
+
+    pub(super) fn into_state(self, status: Status) -> OciState {
+        let gone = status == Status::Stopped;
+        OciState {
+            oci_version: self.oci_version,
+            id: self.id,
+            pid: if gone { 0 } else { self.pid },
+            status,
+            bundle: self.bundle,
+            rootfs: self.rootfs,
+            created: self.created,
+            annotations: self.annotations,
+            owner: owner(self.owner),
+        }
+    }
+}
+
+/// Keeps a copy of the configuration: later changes of the bundle's mean nothing.
+pub(super) fn keep_configuration(directory: &Path, spec: &Spec) -> Result<()> {
+    write(directory, CONFIG, spec)
+}
+
+/// The configuration that the container was made with.
+pub(super) fn configuration(directory: &Path) -> Result<Spec> {
+    super::bundle::configuration(&directory.join(CONFIG))
+}
+
+fn write(directory: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    let path = directory.join(name);
+    let json = serde_json::to_vec(value)
+        .map_err(|e| Error::internal(path.display().to_string(), "it has no JSON").caused_by(e))?;
+    let unfinished = directory.join(format!(".{name}"));
+    File::create(&unfinished)
+        .and_then(|mut file| file.write_all(&json))
+        .and_then(|()| fs::rename(&unfinished, &path))
+        .subject(|| path.display().to_string())
+}
+
+/// The name of a user of the host; nothing if it has none.
+fn owner(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(uid.into());
+    user.ok().flatten().map(|user| user.name).unwrap_or_default()
+}
