@@ -37,7 +37,8 @@ pub(super) fn wait(pid: u32, master: Option<OwnedFd>) -> Outcome {
         Some(_) if terminal::is_stdin() => RawMode::enter(&stdin).ok(),
         _ => None,
     };
-    let output = master.as_ref().map(relay).transpose().map_err(|e| Failure::new(format!("the terminal: {e}")))?;
+    let output =
+        master.as_ref().map(relay).transpose().map_err(|e| Failure::new(format!("the terminal: {e}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime?.block_on(pass_signals(&process, master.as_ref()))?;
     let code = code(&process)?;
@@ -94,7 +95,8 @@ fn await_end(process: &OwnedFd) {
 /// Gives the terminal the size of the one this program was started on.
 fn resize(master: Option<&OwnedFd>) {
     if let (Some(master), Some(size)) = (master, terminal::size()) {
-        let pixels = tcgetwinsize(rustix::stdio::stdin()).map_or((0, 0), |size| (size.ws_xpixel, size.ws_ypixel));
+        let pixels =
+            tcgetwinsize(rustix::stdio::stdin()).map_or((0, 0), |size| (size.ws_xpixel, size.ws_ypixel));
         let size =
             Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: pixels.0, ws_ypixel: pixels.1 };
         let _ = tcsetwinsize(master, size);

@@ -78,7 +78,11 @@ pub(super) fn help() -> Outcome {
 
 /// In the form that callers parse.
 pub(super) fn version() -> Outcome {
-    render::print(&format!("engine-oci version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), oci::OCI_VERSION))?;
+    render::print(&format!(
+        "engine-oci version {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        oci::OCI_VERSION
+    ))?;
     Ok(0)
 }
 
@@ -194,7 +198,8 @@ fn exec(arguments: Exec, call: &Call) -> Outcome {
 
 fn exec_process(arguments: Exec, call: &Call) -> Outcome {
     let mut execution = execution(&arguments)?;
-    let (container, _) = arguments.words.split_first().ok_or_else(|| Failure::new("no container was named"))?;
+    let (container, _) =
+        arguments.words.split_first().ok_or_else(|| Failure::new("no container was named"))?;
     let (runtime, id) = (call.runtime()?, id(container)?);
     let mut console = None;
     if !arguments.detach {
@@ -242,7 +247,8 @@ fn execution(arguments: &Exec) -> Result<Execution, Failure> {
 
 fn user(text: &str) -> Result<(u32, Option<u32>), Failure> {
     let number = |part: &str| {
-        part.parse::<u32>().map_err(|_| Failure::new(format!("user {text:?}: it has to be UID[:GID], by number")))
+        part.parse::<u32>()
+            .map_err(|_| Failure::new(format!("user {text:?}: it has to be UID[:GID], by number")))
     };
     match text.split_once(':') {
         Some((uid, gid)) => Ok((number(uid)?, Some(number(gid)?))),
@@ -326,7 +332,8 @@ fn update(arguments: Update, call: &Call) -> Outcome {
     match &arguments.resources {
         Some(path) if path == Path::new("-") => runtime.update(&id, io::stdin().lock())?,
         Some(path) => {
-            let file = std::fs::File::open(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
+            let file =
+                std::fs::File::open(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
             runtime.update(&id, io::BufReader::new(file))?;
         }
         None => runtime.update(&id, io::Cursor::new(resources(&arguments)?.to_string()))?,
@@ -337,7 +344,10 @@ fn update(arguments: Update, call: &Call) -> Outcome {
 /// The flags as `linux.resources` has them.
 fn resources(arguments: &Update) -> Result<Value, Failure> {
     let bytes = |text: &Option<String>| {
-        text.as_deref().map(size_or_unlimited).transpose().map_err(|e| Failure::new(format!("invalid memory: {e}")))
+        text.as_deref()
+            .map(size_or_unlimited)
+            .transpose()
+            .map_err(|e| Failure::new(format!("invalid memory: {e}")))
     };
     let groups = [
         ("blockIO", vec![("weight", arguments.blkio_weight.map(|weight| json!(weight)))]),

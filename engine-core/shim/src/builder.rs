@@ -29,7 +29,8 @@ pub(crate) fn run(control: OwnedFd, plan: &ContainerPlan, descriptors: Vec<Owned
 fn build(control: &OwnedFd, plan: &ContainerPlan, descriptors: Vec<OwnedFd>) -> Result<()> {
     let preserved = plan.direct.as_ref().map_or(0, |direct| direct.preserved);
     let Given { first: listener, stdio, preserved, console } = Given::sort(descriptors, preserved)?;
-    let stdio = if plan.process.terminal { None } else { Some(stdio) };
+    // Closed at once for one that has a terminal: callers read a pipe to its end before they go on.
+    let stdio = (!plan.process.terminal).then_some(stdio);
     let waiting = Waiting { listener, preserved };
     let (init, pid, ours) = init::spawn(plan, stdio, Some(waiting))?;
     await_ready(control, plan, &ours, pid, console).map_err(|failure| give_up(&init, &ours, failure))?;

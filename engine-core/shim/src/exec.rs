@@ -7,11 +7,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
+use crate::builder::{Given, hand_console};
+use crate::control::send_frame;
 use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::identity;
-use crate::builder::{Given, hand_console};
-use crate::control::send_frame;
 use crate::init::{self, Begun, Stdio, become_user, guard};
 use crate::monitor::{exit_code, pipes, signal};
 use crate::plan::ExecPlan;
@@ -154,13 +154,15 @@ pub(crate) fn run_direct(control: &OwnedFd, plan: &ExecPlan, descriptors: Vec<Ow
 fn begin_direct(plan: &ExecPlan, descriptors: Vec<OwnedFd>) -> Result<u32> {
     let preserved = plan.direct.as_ref().map_or(0, |direct| direct.preserved);
     let Given { first: target, stdio, preserved, console } = Given::sort(descriptors, preserved)?;
-    let stdio = if plan.process.terminal { None } else { Some(stdio) };
+    // Closed at once for one that has a terminal: callers read a pipe to its end before they go on.
+    let stdio = (!plan.process.terminal).then_some(stdio);
     let (_process, pid, sync) = enter(plan, target, stdio, Some(preserved))?;
     loop {
         match hear(&sync) {
             Ok(Some(Message::Console(master, _))) => hand_console(console.as_ref(), &master)?,
             Ok(Some(Message::Failed(failure))) => {
-                let unclear = || self::failure(Cause::Step, Errno::SRCH, "the process ended before it began", "");
+                let unclear =
+                    || self::failure(Cause::Step, Errno::SRCH, "the process ended before it began", "");
                 return Err(Failure::decode(&failure).unwrap_or_else(unclear));
             }
             Ok(Some(_)) => {}

@@ -14,8 +14,8 @@ use crate::failure::{Result, Step, failure};
 use crate::plan::{Cgroup, ContainerPlan, Hooks, Process};
 use crate::rootfs::{Rootfs, resolve_in};
 use crate::sync::{self, Message, hear, tell};
-use crate::text::Text;
 use crate::sys::Forked;
+use crate::text::Text;
 use crate::wire::Cause;
 use crate::{console, devices, hooks, identity, reaper, sys};
 
@@ -53,7 +53,9 @@ pub(crate) fn spawn(plan: &ContainerPlan, stdio: Option<Stdio>, waiting: Option<
     // A cgroup namespace begins at the group of the process that makes it: the container's own process does.
     let namespaces = plan.namespaces.new & !(libc::CLONE_NEWCGROUP as u32);
     let born = open_born(&plan.cgroup)?;
-    match sys::clone(namespaces, born.as_ref().map(AsFd::as_fd)).step("clone", "the container's first process")? {
+    match sys::clone(namespaces, born.as_ref().map(AsFd::as_fd))
+        .step("clone", "the container's first process")?
+    {
         Forked::Child => {
             drop(ours);
             let failure = match build(plan, stdio, &mut theirs, waiting) {

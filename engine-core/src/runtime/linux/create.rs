@@ -50,9 +50,8 @@ fn build(host: &Host, bundle: &Bundle, mut plan: ContainerPlan) -> Result<(Creat
     client.send(Kind::PlanContainer, &encode(&plan)?, &bundle.held)?;
     drop(first);
     let created = client.expect(Kind::Created)?;
-    let pid = client::number(&created).ok_or_else(|| {
-        Error::internal(client::name(place), "its monitor did not say which process it is")
-    })?;
+    let pid = client::number(&created)
+        .ok_or_else(|| Error::internal(client::name(place), "its monitor did not say which process it is"))?;
     let netns = created.descriptors.into_iter().next();
     Ok((Created { pid, netns }, client))
 }

@@ -145,8 +145,9 @@ impl Hierarchies {
     }
 
     fn freezer(&self, path: &str) -> Result<String> {
-        self.directory(path, "freezer")
-            .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the freezer").because("this host has none mounted"))
+        self.directory(path, "freezer").ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "the freezer").because("this host has none mounted")
+        })
     }
 
     /// See [`super::Cgroups::remove`].

@@ -29,12 +29,16 @@ impl Bundle {
         let path = path.canonicalize().subject(|| format!("bundle {}", path.display()))?;
         let mut spec = configuration(&path.join("config.json"))?;
         check_version(spec.version())?;
-        let root = spec.root().as_ref().ok_or_else(|| Error::invalid("the configuration", "it has no root"))?;
+        let root =
+            spec.root().as_ref().ok_or_else(|| Error::invalid("the configuration", "it has no root"))?;
         let rootfs = path.join(root.path());
         let rootfs =
             rootfs.canonicalize().subject(|| format!("the root file system {}", rootfs.display()))?;
         if !rootfs.is_dir() {
-            return Err(Error::invalid(format!("the root file system {}", rootfs.display()), "not a directory"));
+            return Err(Error::invalid(
+                format!("the root file system {}", rootfs.display()),
+                "not a directory",
+            ));
         }
         if spec.process().is_none() {
             return Err(Error::invalid("the configuration", "process property must not be empty"));
@@ -49,8 +53,8 @@ impl Bundle {
 /// A source is relative to the bundle, and a target, as before version 1.0.2, to the root.
 fn resolve(mount: &mut oci_spec::runtime::Mount, bundle: &Path) {
     let bind = |options: &Vec<String>| options.iter().any(|option| option == "bind" || option == "rbind");
-    let is_bind =
-        matches!(mount.typ().as_deref(), Some("bind" | "rbind")) || mount.options().as_ref().is_some_and(bind);
+    let is_bind = matches!(mount.typ().as_deref(), Some("bind" | "rbind"))
+        || mount.options().as_ref().is_some_and(bind);
     if is_bind && let Some(source) = mount.source() {
         mount.set_source(Some(bundle.join(source)));
     }

@@ -96,8 +96,9 @@ impl OciRuntime {
         client.wait_for(None)?;
         let pid = client::number(&client.expect(Kind::Created)?)
             .ok_or_else(|| Error::internal(name(id), "the helper did not say which process it is"))?;
-        let begun = process::begin(pid)?
-            .ok_or_else(|| Error::new(ErrorKind::Unavailable, name(id)).because("its first process has ended"))?;
+        let begun = process::begin(pid)?.ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, name(id)).because("its first process has ended")
+        })?;
         Record {
             oci_version: bundle.spec.version().clone(),
             id: id.to_string(),
@@ -149,8 +150,11 @@ pub(super) fn streams() -> Result<Vec<OwnedFd>> {
 }
 
 fn has_own_pids(spec: &Spec) -> bool {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-    namespaces.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_none())
+    let namespaces =
+        spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    namespaces
+        .iter()
+        .any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_none())
 }
 
 /// The container's directory, which is its name: nobody else has it.

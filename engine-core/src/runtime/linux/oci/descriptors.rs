@@ -23,7 +23,9 @@ pub fn inherit(count: u32) -> Result<Vec<OwnedFd>> {
     }
     // The number is at most 200, and fits.
     let end = 3 + count as i32;
-    let copy = |number| inherited(number, end).subject(|| format!("please check that preserved-fd {number} is present"));
+    let copy = |number| {
+        inherited(number, end).subject(|| format!("please check that preserved-fd {number} is present"))
+    };
     (3..end).map(copy).collect()
 }
 

@@ -23,7 +23,9 @@ const ALLOWED: [(LinuxDeviceType, Option<i64>, Option<i64>, &str); 12] = [
 
 /// Allows the devices after all that the configuration says of devices.
 pub(super) fn allow(resources: &mut LinuxResources) -> Result<()> {
-    let Some(mut rules) = resources.devices().clone().filter(|rules| !rules.is_empty()) else { return Ok(()) };
+    let Some(mut rules) = resources.devices().clone().filter(|rules| !rules.is_empty()) else {
+        return Ok(());
+    };
     for (kind, major, minor, access) in ALLOWED {
         rules.push(rule(kind, major, minor, access)?);
     }
@@ -31,7 +33,12 @@ pub(super) fn allow(resources: &mut LinuxResources) -> Result<()> {
     Ok(())
 }
 
-fn rule(kind: LinuxDeviceType, major: Option<i64>, minor: Option<i64>, access: &str) -> Result<LinuxDeviceCgroup> {
+fn rule(
+    kind: LinuxDeviceType,
+    major: Option<i64>,
+    minor: Option<i64>,
+    access: &str,
+) -> Result<LinuxDeviceCgroup> {
     let mut rule = LinuxDeviceCgroupBuilder::default().allow(true).typ(kind).access(access);
     if let Some(major) = major {
         rule = rule.major(major);

@@ -70,7 +70,10 @@ impl OciRuntime {
         match self.status(id, &record)? {
             Status::Stopped => return Err(wrong_state(id, "cannot exec in a stopped container")),
             Status::Paused if !execution.ignore_paused => {
-                return Err(wrong_state(id, "cannot exec in a paused container (use --ignore-paused to override)"));
+                return Err(wrong_state(
+                    id,
+                    "cannot exec in a paused container (use --ignore-paused to override)",
+                ));
             }
             _ => {}
         }
@@ -81,9 +84,7 @@ impl OciRuntime {
         let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let cgroup = match &execution.cgroup {
             None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
-            Some(below) => {
-                self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/')))
-            }
+            Some(below) => self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/'))),
         };
         let plan = plan::exec_direct(&process, filter, Direct { preserved, keyring: false }, cgroup)?;
         let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;

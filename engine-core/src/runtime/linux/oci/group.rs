@@ -70,7 +70,9 @@ mod tests {
         ] {
             assert_eq!(scope(given).expect(given), path);
         }
-        for given in ["/a/b", "a:b", "a:b:c", "a.slice:b:", "a--b.slice:p:x", "../x.slice:p:x", "a.slice:p:../x"] {
+        for given in
+            ["/a/b", "a:b", "a:b:c", "a.slice:b:", "a--b.slice:p:x", "../x.slice:p:x", "a.slice:p:../x"]
+        {
             scope(given).expect_err(given);
         }
     }

@@ -40,7 +40,9 @@ impl Record {
     pub(super) fn read(directory: &Path) -> Result<Option<Record>> {
         let path = directory.join(STATE);
         let text = match fs::read(&path) {
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(e)
+                if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+            {
                 return Ok(None);
             }
             text => text.subject(|| path.display().to_string())?,

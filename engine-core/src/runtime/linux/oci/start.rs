@@ -32,7 +32,8 @@ impl OciRuntime {
     /// and the container has ended then.
     pub fn start(&self, id: &OciId) -> Result<()> {
         let record = self.record(id)?;
-        let refused = |reason: &str| Err(Error::new(ErrorKind::Conflict, name(id)).because(reason.to_owned()));
+        let refused =
+            |reason: &str| Err(Error::new(ErrorKind::Conflict, name(id)).because(reason.to_owned()));
         match self.status(id, &record)? {
             Status::Created => {}
             Status::Stopped => return refused("cannot start a container that has stopped"),

@@ -39,8 +39,9 @@ impl OciRuntime {
     /// The limit that was refused.
     pub fn update(&self, id: &OciId, resources: impl Read) -> Result<()> {
         let record = self.record(id)?;
-        let resources: LinuxResources = serde_json::from_reader(resources)
-            .map_err(|e| Error::invalid("the resources", "they are not as the specification has them").caused_by(e))?;
+        let resources: LinuxResources = serde_json::from_reader(resources).map_err(|e| {
+            Error::invalid("the resources", "they are not as the specification has them").caused_by(e)
+        })?;
         if self.status(id, &record)? == Status::Stopped {
             return Err(wrong_state(id, "container not running"));
         }

@@ -251,7 +251,8 @@ fn root(mounts: &[RootMount], readonly: bool) -> Result<Root> {
 
 fn devices(asked: &[LinuxDevice]) -> Result<Vec<Device>> {
     let mut devices = Vec::with_capacity(asked.len() + DEVICES.len());
-    for device in asked {
+    // Of the multiplexer every container has its own, that of its devpts.
+    for device in asked.iter().filter(|device| device.path() != Path::new("/dev/ptmx")) {
         devices.push(self::device(device)?);
     }
     for (name, major, minor) in DEVICES {

@@ -115,8 +115,10 @@ fn target(path: &Path) -> Result<String> {
 
 /// The options that are understood, sorted.
 pub(in crate::runtime::linux) fn options() -> Vec<String> {
-    let mut names: Vec<String> = ["bind", "rbind"].into_iter().chain(GENERIC).chain(IGNORED).map(str::to_owned).collect();
-    let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name).chain(ACCESS_TIMES.iter().map(|(name, _)| *name));
+    let mut names: Vec<String> =
+        ["bind", "rbind"].into_iter().chain(GENERIC).chain(IGNORED).map(str::to_owned).collect();
+    let attributes =
+        ATTRIBUTES.iter().map(|(name, ..)| *name).chain(ACCESS_TIMES.iter().map(|(name, _)| *name));
     for name in attributes.chain(PROPAGATION.iter().map(|(name, _)| *name)) {
         names.push(name.to_owned());
         names.push(format!("r{name}"));
