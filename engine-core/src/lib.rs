@@ -63,5 +63,5 @@ pub use registry::driver::Credential;
 pub use registry::oci::RegistryConfig;
 pub use runtime::linux::ShimProgram;
 pub use spec::ContainerSpec;
-pub use system::{SweepReport, System, SystemInfo};
+pub use system::{StartReport, SweepReport, System, SystemInfo};
 pub use volume::Volumes;

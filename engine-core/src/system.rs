@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::container::{Containers, ListSpec};
-use crate::error::{Faults, Result, Subject};
-use crate::id::ContainerId;
+use crate::container::{Containers, ListSpec, restart};
+use crate::error::{Error, Faults, Result, Subject};
+use crate::id::{ContainerId, ContainerName};
 use crate::parts::Parts;
 use crate::store::{blocking, containers};
 use crate::{image, network, volume};
@@ -50,6 +50,16 @@ pub struct SweepReport {
     pub reclaimed: u64,
 }
 
+/// Which containers were started.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct StartReport {
+    /// Those that run now.
+    pub started: Vec<ContainerName>,
+    /// Those that could not be started, and why.
+    pub failed: Vec<(ContainerName, Error)>,
+}
+
 impl System {
     pub(crate) fn new(parts: Arc<Parts>) -> System {
         System { parts }
@@ -84,6 +94,23 @@ impl System {
             docker_root_dir: self.parts.root.display().to_string(),
             details,
         })
+    }
+
+    /// Starts the containers whose restart policy says so and that do not run: when the host has started, or a monitor
+    /// was lost. `always` in any case, `unless-stopped` unless a user stopped it, `on-failure` if its last end was
+    /// none that its program or a user wanted. Those that were never started are left alone.
+    ///
+    /// # Errors
+    /// Failures of reading the store. That a container could not be started is in the report.
+    pub async fn start_all(&self) -> Result<StartReport> {
+        let mut report = StartReport::default();
+        for (name, result) in restart::start_all(&self.parts).await? {
+            match result {
+                Ok(()) => report.started.push(name),
+                Err(e) => report.failed.push((name, e)),
+            }
+        }
+        Ok(report)
     }
 
     /// Takes away what interrupted work left on the host and in the store: half layers, partial blobs, cgroups,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, ValueEnum};
 use engine_core::ContainerName;
 use engine_core::spec::{
-    DeviceRate, DeviceSpec, DeviceWeight, ExtraHost, MountSpec, NetworkMode, Platform, PortSpec, Rlimit,
-    Signal,
+    DeviceRate, DeviceSpec, DeviceWeight, ExtraHost, MountSpec, NetworkMode, Platform, PortSpec,
+    RestartPolicy, Rlimit, Signal,
 };
 
 use super::container::signal;
@@ -16,7 +16,7 @@ use super::image::platform;
 use super::parse::env::pair;
 use super::parse::network::{Stream, network, stream};
 use super::parse::security::{SecurityOption, security_option};
-use super::parse::time::patience;
+use super::parse::time::{Span, patience, span};
 use super::parse::{Parsed, device, env, mount, number, reason, size, tmpfs, ulimit, volume};
 use super::unsupported::Unsupported;
 
@@ -131,9 +131,11 @@ pub(crate) struct Container {
     /// Timeout (in seconds) to stop a container
     #[arg(long, value_name = "int", value_parser = patience)]
     pub(crate) stop_timeout: Option<Duration>,
-    /// Restart policy to apply when a container exits (only "no" so far)
-    #[arg(long)]
-    pub(crate) restart: Option<String>,
+    /// Restart policy to apply when a container exits (default no)
+    #[arg(long, value_name = "string", value_parser = restart)]
+    pub(crate) restart: Option<RestartPolicy>,
+    #[command(flatten)]
+    pub(crate) health: Health,
 
     #[command(flatten)]
     pub(crate) files: Files,
@@ -153,6 +155,32 @@ pub(crate) struct Container {
         value_name = "IMAGE [COMMAND] [ARG...]"
     )]
     pub(crate) words: Vec<String>,
+}
+
+/// How to tell whether it is well.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Command to run to check health
+    #[arg(long)]
+    pub(crate) health_cmd: Option<String>,
+    /// Time between running the check (ms|s|m|h) (default 0s)
+    #[arg(long, value_name = "duration", value_parser = span)]
+    pub(crate) health_interval: Option<Span>,
+    /// Consecutive failures needed to report unhealthy
+    #[arg(long, value_name = "int")]
+    pub(crate) health_retries: Option<i64>,
+    /// Time between running the check during the start period (ms|s|m|h) (default 0s)
+    #[arg(long, value_name = "duration", value_parser = span)]
+    pub(crate) health_start_interval: Option<Span>,
+    /// Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)
+    #[arg(long, value_name = "duration", value_parser = span)]
+    pub(crate) health_start_period: Option<Span>,
+    /// Maximum time to allow one check to run (ms|s|m|h) (default 0s)
+    #[arg(long, value_name = "duration", value_parser = span)]
+    pub(crate) health_timeout: Option<Span>,
+    /// Disable any container-specified HEALTHCHECK
+    #[arg(long)]
+    pub(crate) no_healthcheck: bool,
 }
 
 /// Its files.
@@ -313,6 +341,10 @@ pub(crate) type Labels = Vec<(String, String)>;
 pub(crate) type Swappiness = Option<u64>;
 /// A weight, unless the kernel is to decide.
 pub(crate) type Weight = Option<u16>;
+
+fn restart(text: &str) -> Parsed<RestartPolicy> {
+    text.parse().map_err(reason)
+}
 
 fn container_name(text: &str) -> Parsed<ContainerName> {
     text.strip_prefix('/').unwrap_or(text).parse().map_err(reason)

@@ -68,6 +68,10 @@ pub(crate) struct Prune {
     pub(crate) volumes: bool,
 }
 
+/// Start the containers that their restart policies want to run, as when the host has started
+#[derive(Debug, Parser)]
+pub(crate) struct StartAll {}
+
 /// Generate the completion script for a shell: bash, zsh or fish
 #[derive(Debug, Parser)]
 pub(crate) struct Completion {

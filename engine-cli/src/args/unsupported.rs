@@ -35,7 +35,6 @@ const fn ignored_switch(name: &'static str) -> Flag {
     Flag { name, value: false, harmless: &["*"], remedy: "" }
 }
 
-const HEALTH: &str = "check the program from outside, with engine exec";
 const OWN_NAMESPACE: &str = "leave the flag away: the container has a namespace of its own";
 const ADDRESS: &str = "leave the flag away: the network gives the container an address";
 
@@ -51,12 +50,6 @@ const FLAGS: &[Flag] = &[
     refused("cpu-rt-runtime", "use --cpu-quota"),
     ignored_switch("disable-content-trust"),
     refused("gpus", "use --device for the files of the device"),
-    refused("health-cmd", HEALTH),
-    unless("health-interval", &["0", "0s"], HEALTH),
-    unless("health-retries", &["0"], HEALTH),
-    unless("health-start-interval", &["0", "0s"], HEALTH),
-    unless("health-start-period", &["0", "0s"], HEALTH),
-    unless("health-timeout", &["0", "0s"], HEALTH),
     ignored("io-maxbandwidth"),
     ignored("io-maxiops"),
     refused("ip", ADDRESS),
@@ -68,7 +61,6 @@ const FLAGS: &[Flag] = &[
     refused("link-local-ip", ADDRESS),
     refused("mac-address", "leave the flag away"),
     refused("network-alias", "use --name: other containers of the network find this one by its name"),
-    ignored_switch("no-healthcheck"),
     unless("pid", &[""], OWN_NAMESPACE),
     unless("runtime", &["", "runc"], "leave the flag away"),
     refused("storage-opt", "leave the flag away"),
@@ -165,7 +157,6 @@ mod tests {
     fn what_is_not_supported_is_refused_by_name() {
         for (line, subject) in [
             ("--pid host alpine", "flag --pid=host"),
-            ("--health-cmd true alpine", "flag --health-cmd=true"),
             ("--net-alias x alpine", "flag --network-alias=x"),
             ("--use-api-socket alpine", "flag --use-api-socket"),
             ("--volumes-from a alpine", "flag --volumes-from=a"),
@@ -179,8 +170,8 @@ mod tests {
     fn what_is_so_anyway_is_accepted() {
         for line in [
             "--ipc private --cgroupns=private --userns host alpine",
-            "--disable-content-trust --no-healthcheck --use-api-socket=false alpine",
-            "--health-interval 0s --kernel-memory 4m --cpu-count 2 alpine",
+            "--disable-content-trust --use-api-socket=false alpine",
+            "--kernel-memory 4m --cpu-count 2 alpine",
         ] {
             assert_eq!(check(line), Ok(()), "{line}");
         }

@@ -220,6 +220,8 @@ async fn obey(signals: Option<&mut Signals>, container: Option<&Container>) -> i
 /// How the container ended cannot be found out.
 pub(crate) async fn exit_code(container: &Container, ended: Ended) -> Outcome {
     match ended {
+        // It goes on without this program.
+        Ended::Exited(seen) if seen.again => Ok(of_program(seen.code)),
         Ended::Exited(seen) => match container.wait().await {
             Ok(record) => Ok(of_program(record.code)),
             // Another process was quicker to remove it.

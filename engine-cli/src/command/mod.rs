@@ -27,6 +27,7 @@ mod run;
 mod save;
 mod spec;
 mod start;
+mod start_all;
 mod stop;
 mod tag;
 pub(crate) mod version;
@@ -120,6 +121,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::network::Prune, prune::networks, ["network prune"]),
     entry!(args::network::Rm, network::rm, ["network rm", "network remove"]),
     entry!(args::system::Prune, prune::system, ["system prune"]),
+    entry!(args::system::StartAll, start_all::start_all, ["system start-all"]),
     entry!(args::volume::Create, volume::create, ["volume create"]),
     entry!(args::volume::Inspect, inspect::volumes, ["volume inspect"]),
     entry!(args::volume::Ls, volume::ls, ["volume ls", "volume list"]),

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use engine_core::spec::{
-    AttachSpec, ContainerSpec, DnsSpec, LogSpec, NetworkMode, PullPolicy, Resources, Seccomp, SecuritySpec,
+    AttachSpec, ContainerSpec, DnsSpec, HealthSpec, HealthTest, LogSpec, NetworkMode, PullPolicy, Resources,
+    RestartPolicy, Seccomp, SecuritySpec,
 };
 use engine_core::{Error, ErrorKind};
 
-use crate::args::create::{Container, Limits, Network, Pull, Security};
+use crate::args::create::{Container, Health, Limits, Network, Pull, Security};
 use crate::args::parse::network::Stream;
 use crate::args::parse::security::SecurityOption;
+use crate::args::parse::time::Negative;
 use crate::args::parse::volume::absolute_source;
 use crate::attach::terminal;
 use crate::exit::Failure;
@@ -36,7 +38,10 @@ pub(super) struct Wish {
 /// Flags that contradict each other, or that this engine does not have.
 pub(super) fn wish(args: Container, detach: bool, environment: Vec<String>) -> Result<Wish, Failure> {
     args.unsupported.check()?;
-    check_restart(args.restart.as_deref())?;
+    let restart = args.restart.unwrap_or_default();
+    if args.rm && restart != RestartPolicy::No {
+        return Err(Failure::new("conflicting options: cannot specify both --restart and --rm"));
+    }
     if detach && !args.attach.is_empty() {
         return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
     }
@@ -79,6 +84,8 @@ pub(super) fn wish(args: Container, detach: bool, environment: Vec<String>) -> R
     spec.init = args.init;
     spec.stop_signal = args.stop_signal;
     spec.stop_timeout = args.stop_timeout;
+    spec.restart = restart;
+    spec.health = health(args.health)?;
 
     spec.terminal = args.tty;
     spec.terminal_size = if args.tty { terminal::size() } else { None };
@@ -118,20 +125,38 @@ fn directory(text: &str) -> Result<ContainerSpec, Failure> {
     Ok(if overlay { ContainerSpec::overlay(path) } else { ContainerSpec::directory(path) })
 }
 
-fn check_restart(policy: Option<&str>) -> Result<(), Error> {
-    match policy {
-        None | Some("" | "no") => Ok(()),
-        Some(policy) => {
-            let known = matches!(policy.split(':').next(), Some("always" | "on-failure" | "unless-stopped"));
-            let kind = if known { ErrorKind::Unsupported } else { ErrorKind::InvalidInput };
-            Err(Error::new(kind, format!("flag --restart={policy}"))
-                .because(match known {
-                    true => "this version of the engine starts no container again by itself",
-                    false => "there is no such policy; docker has no, on-failure, always and unless-stopped",
-                })
-                .with_remedy("use --restart=no, the only policy that this version has"))
-        }
+/// How to check the container, with docker's rules for what goes together.
+fn health(args: Health) -> Result<HealthSpec, Failure> {
+    let mut spec = HealthSpec::default();
+    spec.test = args.health_cmd.filter(|line| !line.is_empty()).map(HealthTest::Shell);
+    for (flag, time, into) in [
+        ("interval", args.health_interval, &mut spec.interval),
+        ("timeout", args.health_timeout, &mut spec.timeout),
+        ("start-period", args.health_start_period, &mut spec.start_period),
+        ("start-interval", args.health_start_interval, &mut spec.start_interval),
+    ] {
+        *into = match time {
+            Some(Ok(time)) => Some(time).filter(|time| !time.is_zero()),
+            Some(Err(Negative)) => {
+                return Err(Failure::new(format!("--health-{flag} cannot be negative")));
+            }
+            None => None,
+        };
     }
+    let retries = args.health_retries.unwrap_or(0);
+    spec.retries = match u32::try_from(retries) {
+        Ok(0) => None,
+        Ok(retries) => Some(retries),
+        Err(_) if retries < 0 => return Err(Failure::new("--health-retries cannot be negative")),
+        Err(_) => Some(u32::MAX),
+    };
+    if args.no_healthcheck {
+        if spec != HealthSpec::default() {
+            return Err(Failure::new("--no-healthcheck conflicts with --health-* options"));
+        }
+        spec.test = Some(HealthTest::None);
+    }
+    Ok(spec)
 }
 
 /// The variables of the configuration that the flags do not set, and those that they do.

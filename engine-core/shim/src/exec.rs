@@ -11,7 +11,7 @@ use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::identity;
 use crate::init::{self, Stdio, become_user, guard};
-use crate::monitor::{exit_code, pipes, signal};
+use crate::life::{exit_code, pipes, signal};
 use crate::plan::ExecPlan;
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
@@ -89,7 +89,7 @@ impl Exec {
                 Forked::Parent(pidfd, pid) => (pidfd, pid),
             };
         drop((theirs, stdio, joining));
-        hub.set_streams(stdin, true, None);
+        hub.set_input(stdin, true);
         let takes_input = plan.stdin;
         Ok(Exec {
             engine,

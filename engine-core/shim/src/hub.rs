@@ -61,9 +61,15 @@ enum Source {
 }
 
 impl Hub {
-    /// The program's standard input and log.
-    pub(crate) fn set_streams(&mut self, stdin: Option<OwnedFd>, stdin_once: bool, log: Option<Log>) {
-        (self.stdin, self.stdin_once, self.log) = (stdin, stdin_once, log);
+    /// Where the output is logged, that of a program that is started again included.
+    pub(crate) fn set_log(&mut self, log: Log) {
+        self.log = Some(log);
+    }
+
+    /// A program's standard input. What was meant for one before it is forgotten.
+    pub(crate) fn set_input(&mut self, stdin: Option<OwnedFd>, stdin_once: bool) {
+        (self.stdin, self.stdin_once, self.ending) = (stdin, stdin_once, false);
+        self.input.clear();
     }
 
     /// The program's outputs are pipes.
@@ -116,6 +122,11 @@ impl Hub {
         }
     }
 
+    /// Nobody is attached any more: what they were attached to has ended, and what follows is not for them.
+    pub(crate) fn detach_all(&mut self) {
+        self.clients.iter_mut().for_each(|client| client.streams = 0);
+    }
+
     /// Waits for something to happen, at most for `timeout`, and deals with all that is about streams.
     pub(crate) fn turn(
         &mut self,
@@ -125,7 +136,7 @@ impl Hub {
         let (ready, sources) = {
             let mut sources = Vec::with_capacity(8);
             let mut fds = Vec::with_capacity(8);
-            let crowded = self.clients.iter().any(|client| client.queue.len() > QUEUE);
+            let crowded = self.clients.iter().any(|client| client.streams != 0 && client.queue.len() > QUEUE);
             for (i, output) in self.outputs.iter().enumerate() {
                 if let Some(output) = output
                     && !crowded
@@ -370,5 +381,11 @@ impl Hub {
 /// Nanoseconds since the epoch.
 pub(crate) fn now() -> i64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// Nanoseconds of a clock that nobody sets.
+pub(crate) fn monotonic() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

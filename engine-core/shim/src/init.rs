@@ -9,15 +9,13 @@ use rustix::process::{DumpableBehavior, Signal};
 
 use crate::command::{Command, enter_directory};
 use crate::failure::{Result, Step, failure};
+use crate::namespaces::Kept;
 use crate::plan::{Cgroup, ContainerPlan, Process};
 use crate::rootfs::{Rootfs, resolve_in};
 use crate::sync::{Message, hear, tell};
 use crate::text::Text;
 use crate::wire::{Cause, Failure};
 use crate::{console, devices, identity, reaper, sys};
-
-/// To join it is for children only: the monitor does it before there is one.
-pub(crate) const PID_NAMESPACE: u32 = libc::CLONE_NEWPID as u32;
 
 /// The ends of the streams that the program gets. A terminal is opened in the container instead.
 pub(crate) struct Stdio {
@@ -29,24 +27,20 @@ pub(crate) struct Stdio {
 
 /// Builds the container around this process, waits for the word, and becomes the program. Returns only to say why
 /// not.
-pub(crate) fn run(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Failure {
-    match build(plan, stdio, sync) {
+pub(crate) fn run(plan: &ContainerPlan, kept: &Kept, stdio: Option<Stdio>, sync: &OwnedFd) -> Failure {
+    match build(plan, kept, stdio, sync) {
         Ok(command) => command.exec(),
         Err(failure) => failure,
     }
 }
 
-fn build(plan: &ContainerPlan, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<Command> {
+fn build(plan: &ContainerPlan, kept: &Kept, stdio: Option<Stdio>, sync: &OwnedFd) -> Result<Command> {
     guard()?;
     join_cgroup(&plan.cgroup.join)?;
     if let Some(adjustment) = plan.process.oom_score_adj {
         adjust_oom_score(adjustment)?;
     }
-    for (kind, path) in plan.namespaces.join.iter().filter(|(kind, _)| *kind != PID_NAMESPACE) {
-        let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .step("open namespace", path)?;
-        sys::setns(namespace.as_fd(), *kind).step("join namespace", path)?;
-    }
+    kept.enter()?;
     // Only now: a cgroup namespace begins at the group that the process is in.
     let cgroup_namespace = plan.namespaces.new & libc::CLONE_NEWCGROUP as u32;
     if cgroup_namespace != 0 {
@@ -108,7 +102,7 @@ pub(crate) fn open_born(cgroup: &Cgroup) -> Result<Option<OwnedFd>> {
     rustix::fs::open(path.as_str(), flags, Mode::empty()).step("open cgroup", path).map(Some)
 }
 
-fn join_cgroup(files: &[String]) -> Result<()> {
+pub(crate) fn join_cgroup(files: &[String]) -> Result<()> {
     for file in files {
         let fd = rustix::fs::open(file.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .step("open cgroup", file)?;

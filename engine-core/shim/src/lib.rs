@@ -13,6 +13,9 @@ pub mod clock;
 pub mod control;
 pub mod journal;
 pub mod plan;
+pub mod record;
+pub mod restart;
+pub mod status;
 mod text;
 pub mod users;
 pub mod wire;
@@ -29,6 +32,8 @@ mod console;
 #[cfg(feature = "program")]
 mod devices;
 #[cfg(feature = "program")]
+mod events;
+#[cfg(feature = "program")]
 mod exec;
 #[cfg(feature = "program")]
 mod failure;
@@ -41,15 +46,19 @@ mod identity;
 #[cfg(feature = "program")]
 mod init;
 #[cfg(feature = "program")]
+mod life;
+#[cfg(feature = "program")]
 mod log;
 #[cfg(feature = "program")]
 mod monitor;
 #[cfg(feature = "program")]
+mod namespaces;
+#[cfg(feature = "program")]
 mod reaper;
 #[cfg(feature = "program")]
-mod record;
-#[cfg(feature = "program")]
 mod rootfs;
+#[cfg(feature = "program")]
+mod rundir;
 #[cfg(feature = "program")]
 mod sync;
 #[cfg(feature = "program")]

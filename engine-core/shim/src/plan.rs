@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::restart::Policy;
+
 /// A container to build and to look after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPlan {
-    /// The directory for the lock, the socket and the process number.
+    /// The directory for the lock, the socket and the status.
     pub run_dir: String,
     /// The file the exit record is renamed to.
     pub exit_record: String,
@@ -52,6 +54,47 @@ pub struct ContainerPlan {
     pub streams: Streams,
     /// Run a small init as process 1, and the program as its child.
     pub init: bool,
+    /// When to start the program again.
+    pub restart: Policy,
+    /// How to tell whether the container is well.
+    pub health: Option<HealthPlan>,
+    /// Where to tell what happens to it.
+    pub events: Option<Events>,
+}
+
+/// A check that is run in the container again and again. It runs as the container's program does, with other
+/// arguments. Times are in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthPlan {
+    /// The check and its arguments.
+    pub args: Vec<String>,
+    /// The namespaces to enter, as `CLONE_NEW*` flags.
+    pub namespaces: u32,
+    /// Between two checks.
+    pub interval: i64,
+    /// How long a check may take.
+    pub timeout: i64,
+    /// For so long after the start a failure does not count.
+    pub start_period: i64,
+    /// Between two checks in that time, until one has said that all is well.
+    pub start_interval: i64,
+    /// So many failures in a row make it unhealthy.
+    pub retries: u32,
+    /// What is told of a check that took too long.
+    pub timed_out: String,
+    /// The file with the last results.
+    pub file: String,
+}
+
+/// The journal of events, and what it calls the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// The journal.
+    pub journal: String,
+    /// The container's identifier.
+    pub id: String,
+    /// Members of a JSON object that describe it: `"name":"web"`.
+    pub attributes: String,
 }
 
 /// A process to run in a running container. The container's first process comes as a pidfd with the plan.

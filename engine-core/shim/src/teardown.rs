@@ -85,6 +85,15 @@ pub(crate) fn remove(cgroup: &Cgroup) {
     }
 }
 
+/// Removes the groups that the container made in its own, which stays.
+pub(crate) fn clear(cgroup: &Cgroup) {
+    for directory in &cgroup.dirs {
+        for child in children(directory).unwrap_or_default() {
+            let _ = remove_tree(&child, DEPTH);
+        }
+    }
+}
+
 fn remove_tree(directory: &str, depth: u32) -> rustix::io::Result<()> {
     let remove = || rustix::fs::unlinkat(CWD, directory, AtFlags::REMOVEDIR);
     match remove() {

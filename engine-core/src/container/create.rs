@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::record::ContainerRecord;
-use super::{Container, names, plan, view};
+use super::{Container, health, names, plan, restart, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{PullEvent, Reporter};
 use crate::id::{ContainerId, ContainerName, VolumeName};
@@ -107,6 +107,8 @@ fn check(spec: &ContainerSpec) -> Result<()> {
             "a container without a network has no ports to publish",
         ));
     }
+    restart::check(spec.restart, spec.auto_remove)?;
+    health::check(&spec.health)?;
     if !matches!(spec.log.driver.as_str(), "json-file" | "none") {
         return Err(Error::new(ErrorKind::Unsupported, format!("log driver {:?}", spec.log.driver))
             .because("the engine has no log driver of that name")

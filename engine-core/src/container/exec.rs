@@ -2,7 +2,7 @@
 
 use super::plan::Prepared;
 use super::{Container, files, plan, reconcile};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::runtime::driver::{ExecBundle, UserSpec};
 use crate::runtime::session::Session;
 use crate::spec::ExecSpec;
@@ -10,12 +10,7 @@ use crate::spec::ExecSpec;
 pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Session> {
     let parts = &container.parts;
     let row = container.row().await?;
-    if reconcile::running(parts, &row)?.is_none() {
-        container.settled().await?;
-        return Err(Error::new(ErrorKind::Conflict, container.subject())
-            .because("it is not running")
-            .with_remedy("start it first"));
-    }
+    reconcile::require_running(container, &row).await?;
     let config = plan::image_config(parts, &row.record).await?;
     // Mounts belong to the first process.
     let files = files::EtcFiles::of(parts, &row.id);

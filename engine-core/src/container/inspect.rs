@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::info::ContainerInfo;
-use super::{Container, files, oci, plan, state};
+use super::{Container, files, health, oci, plan, state};
 use crate::error::Result;
 use crate::id::NetworkId;
 use crate::image::config::RunConfig;
@@ -33,8 +33,12 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         })
         .await?;
     let spec = &row.record.spec;
-    let state = state::of(parts, &row)?;
+    let mut state = state::of(parts, &row)?;
     let run = config.as_ref().map(|config| &config.config);
+    if health::is_checked(&spec.health, run) {
+        let status = state.health.take().unwrap_or_else(health::ended).status;
+        state.health = Some(health::state(parts, &row.id, status));
+    }
     let command = oci::command(spec, run);
     let (path, args) =
         command.split_first().map_or((String::new(), Vec::new()), |(p, a)| (p.clone(), a.to_vec()));
@@ -63,7 +67,7 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         ("HostnamePath", show(&etc.hostname)),
         ("HostsPath", show(&etc.hosts)),
         ("LogPath", log),
-        ("RestartCount", json!(0)),
+        ("RestartCount", json!(state.restarts)),
         ("Driver", json!("overlayfs")),
         ("Platform", json!("linux")),
         ("MountLabel", json!("")),
@@ -163,6 +167,9 @@ fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
     if let (Value::Object(config), Some(signal)) = (&mut config, signal) {
         config.insert("StopSignal".into(), json!(signal));
     }
+    if let (Value::Object(config), Some(check)) = (&mut config, health::merged(&spec.health, image)) {
+        config.insert("Healthcheck".into(), json!(check));
+    }
     if let (Value::Object(config), Some(timeout)) = (&mut config, spec.stop_timeout) {
         config.insert("StopTimeout".into(), json!(timeout.as_secs()));
     }
@@ -205,7 +212,7 @@ fn host_config(spec: &ContainerSpec) -> Value {
         "NetworkMode": spec.network.to_string(),
         "PortBindings": bindings(&spec.ports),
         "PublishAllPorts": spec.publish_all,
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": { "Name": spec.restart.name(), "MaximumRetryCount": spec.restart.retries() },
         "AutoRemove": spec.auto_remove,
         "VolumeDriver": "", "VolumesFrom": null,
         "CapAdd": list(&spec.security.cap_add), "CapDrop": list(&spec.security.cap_drop),

@@ -4,8 +4,10 @@
 //! next call is made.
 
 mod create;
+mod events;
 mod exec;
 mod files;
+mod health;
 pub(crate) mod info;
 mod inspect;
 mod list;
@@ -19,6 +21,7 @@ pub(crate) mod reconcile;
 pub(crate) mod record;
 mod remove;
 mod rename;
+pub(crate) mod restart;
 mod start;
 mod state;
 mod stop;
@@ -28,7 +31,7 @@ use std::sync::Arc;
 
 use lock::ContainerLock;
 
-pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary};
+pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary, HealthState};
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
 pub use prune::ContainerPruneReport;
@@ -40,7 +43,8 @@ use crate::parts::Parts;
 use crate::runtime::driver::ExitRecord;
 use crate::runtime::session::Session;
 use crate::spec::{
-    AttachSpec, ContainerSpec, ExecSpec, Filter, LogsSpec, RemoveSpec, Signal, StopSpec, TerminalSize,
+    AttachSpec, ContainerSpec, ExecSpec, Filter, LogsSpec, RemoveSpec, RestartPolicy, Signal, StopSpec,
+    TerminalSize,
 };
 use crate::store::containers::{self, ContainerRow};
 
@@ -128,12 +132,7 @@ impl Container {
     /// Attaches to the streams of its program, which runs.
     pub async fn attach(&self, streams: AttachSpec) -> Result<Session> {
         let row = self.row().await?;
-        if reconcile::running(&self.parts, &row)?.is_none() {
-            self.settled().await?;
-            return Err(Error::new(ErrorKind::Conflict, self.subject())
-                .because("it is not running")
-                .with_remedy("start it first"));
-        }
+        reconcile::require_running(self, &row).await?;
         self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await
     }
 
@@ -158,10 +157,16 @@ impl Container {
         self.start().await
     }
 
-    /// Waits until it does not run, and gives how its last run ended. When this returns, the end is on record, and
-    /// the container is gone if it was to remove itself.
+    /// Waits until its program ends, and gives how it did; at once if it does not run. Unless it is started again
+    /// ([`ExitRecord::again`]), the end is on record when this returns, and the container is gone if it was to remove
+    /// itself.
     pub async fn wait(&self) -> Result<ExitRecord> {
         stop::wait(self).await
+    }
+
+    /// Changes when it is started again by itself.
+    pub async fn set_restart(&self, policy: RestartPolicy) -> Result<()> {
+        restart::set_policy(self, policy).await
     }
 
     /// Changes the size of its terminal.

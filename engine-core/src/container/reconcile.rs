@@ -8,12 +8,12 @@
 use std::path::Path;
 
 use super::lock::ContainerLock;
-use super::remove;
-use crate::error::{Faults, Result, Subject};
+use super::{Container, events, remove};
+use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::id::ContainerId;
 use crate::network;
 use crate::parts::Parts;
-use crate::runtime::driver::{ExitRecord, Place, State};
+use crate::runtime::driver::{ExitRecord, Place, State, Status};
 use crate::spec::Timestamp;
 use crate::store::containers::{self, ContainerRow};
 use crate::store::{Durability, blocking, endpoints};
@@ -35,14 +35,37 @@ pub(super) fn may_run(row: &ContainerRow) -> bool {
     row.started.is_some() && row.finished.is_none()
 }
 
-/// Whether its program runs; the process, if it is known.
+/// Whether its program runs, or will again in a moment; the process, if there is one and it is known.
 pub(super) fn running(parts: &Parts, row: &ContainerRow) -> Result<Option<Option<u32>>> {
+    Ok(told(parts, row)?.map(|(pid, _)| pid))
+}
+
+/// The same, with what its monitor tells of it.
+pub(super) fn told(parts: &Parts, row: &ContainerRow) -> Result<Option<(Option<u32>, Option<Status>)>> {
     if !may_run(row) {
         return Ok(None);
     }
     match parts.runtime.state(&place(parts, row))? {
-        State::Running { pid } => Ok(Some(pid)),
+        State::Running { pid, status } => Ok(Some((pid, status))),
         State::Exited(_) | State::Absent => Ok(None),
+    }
+}
+
+/// Whether its program runs: not one that waits to be started again.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`], saying what it does instead, in docker's words.
+pub(super) async fn require_running(container: &Container, row: &ContainerRow) -> Result<()> {
+    let conflict = |reason: &str| Error::new(ErrorKind::Conflict, container.subject()).because(reason);
+    match told(&container.parts, row)? {
+        Some((_, Some(status))) if status.restarting => {
+            Err(conflict("it is restarting, wait until the container is running"))
+        }
+        Some(_) => Ok(()),
+        None => {
+            container.settled().await?;
+            Err(conflict("it is not running").with_remedy("start it first"))
+        }
     }
 }
 
@@ -95,12 +118,13 @@ async fn end(
 ) -> Result<Option<(ContainerRow, ContainerLock)>> {
     let lost = exit.is_none();
     let exit = exit.unwrap_or_else(|| ExitRecord {
-        run: row.run,
-        code: LOST,
-        oom_killed: false,
-        finished: Timestamp::now(),
+        failure: Some(LOST_TEXT.to_owned()),
+        ..ExitRecord::new(row.run, LOST, Timestamp::now())
     });
     let ending = if lost { Ending::Unknown } else { Ending::Told };
+    if lost {
+        events::tell_lost(parts, &row, &exit);
+    }
     if row.record.spec.auto_remove {
         remove::erase(parts, &row, true, ending, lock).await?;
         return Ok(None);
@@ -111,9 +135,8 @@ async fn end(
     parts
         .store
         .write(Durability::Full, move |tx| {
-            containers::end_run(tx, &id, end.run, end.finished, end.code, end.oom_killed)?;
-            endpoints::release(tx, &id)?;
-            if lost { containers::note_failure(tx, &id, LOST_TEXT) } else { Ok(()) }
+            containers::end_run(tx, &id, &end)?;
+            endpoints::release(tx, &id)
         })
         .await?;
     fault::point("end.recorded");
@@ -121,7 +144,9 @@ async fn end(
     row.finished = Some(exit.finished);
     row.exit_code = Some(exit.code);
     row.oom_killed = exit.oom_killed;
-    row.failure = lost.then(|| LOST_TEXT.to_owned());
+    row.failure = exit.failure;
+    row.restarts = exit.restarts;
+    row.started = exit.started.or(row.started);
     Ok(Some((row, lock)))
 }
 

@@ -2,7 +2,7 @@
 
 use super::lock::ContainerLock;
 use super::reconcile::Ending;
-use super::{Container, reconcile};
+use super::{Container, reconcile, state};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::parts::Parts;
 use crate::spec::{RemoveSpec, Signal};
@@ -23,11 +23,14 @@ pub(super) async fn remove(container: &Container, remove: RemoveSpec) -> Result<
         }
         if !remove.force {
             return Err(Error::new(ErrorKind::Conflict, container.subject())
-                .because("it is running")
+                .because(match state::of(parts, &row)?.restarting {
+                    true => "it is restarting",
+                    false => "it is running",
+                })
                 .with_remedy("stop it first, or remove it with force"));
         }
         let place = reconcile::place(parts, &row);
-        match parts.runtime.kill(&place, Signal::KILL).await {
+        match parts.runtime.end(&place, Signal::KILL).await {
             Err(e) if !e.is(ErrorKind::Conflict) => return Err(e),
             _ => {}
         }

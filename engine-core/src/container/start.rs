@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, files, plan, reconcile};
+use super::{Container, events, files, health, plan, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
@@ -70,6 +70,12 @@ async fn launch(
     let files = files::write(parts, row, wiring.as_ref()).await?;
     let hostname = files::hostname(row);
     let oci = Prepared { row, config: config.as_ref(), hostname: &hostname, mounts, files }.spec(parts)?;
+    let run_config = config.as_ref().map(|config| &config.config);
+    let health = health::plan(&spec.health, run_config, || health::results(parts, &row.id));
+    if let Some(check) = &health {
+        let results = check.results.clone();
+        blocking(move || health::forget(&results)).await?;
+    }
     let (mut wiring, mut held, mut teardown) = (wiring, Vec::new(), Vec::new());
     if let Some(wiring) = &mut wiring {
         // The monitor keeps the ports, and gives them back.
@@ -94,6 +100,9 @@ async fn launch(
         durable: !spec.auto_remove,
         held,
         teardown,
+        restart: spec.restart,
+        health,
+        events: Some(events::source(parts, row)),
     };
     let created = parts.runtime.create(bundle).await?;
     fault::point("start.created");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Container, plan, reconcile};
+use super::{Container, plan, reconcile, restart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::driver::ExitRecord;
 use crate::spec::{Signal, StopSpec};
@@ -21,15 +21,16 @@ pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
     let config = plan::image_config(parts, &row.record).await?;
     let signal = stop.signal.unwrap_or_else(|| plan::stop_signal(&row.record.spec, config.as_ref()));
     let patience = stop.timeout.or(row.record.spec.stop_timeout).unwrap_or(PATIENCE);
+    restart::note_stopped(parts, &row).await?;
     // That it ended in this very moment is what was asked for.
-    ended_is_fine(parts.runtime.kill(&place, signal).await)?;
+    ended_is_fine(parts.runtime.end(&place, signal).await)?;
     let wait = parts.runtime.wait(&place);
     let ended = match patience {
         Duration::MAX => wait.await.map(drop),
         patience => match tokio::time::timeout(patience, wait).await {
             Ok(ended) => ended.map(drop),
             Err(_) => {
-                ended_is_fine(parts.runtime.kill(&place, Signal::KILL).await)?;
+                ended_is_fine(parts.runtime.end(&place, Signal::KILL).await)?;
                 parts.runtime.wait(&place).await.map(drop)
             }
         },
@@ -46,7 +47,13 @@ pub(super) async fn kill(container: &Container, signal: Signal) -> Result<()> {
         return Err(Error::new(ErrorKind::Conflict, container.subject()).because("it is not running"));
     }
     let place = reconcile::place(parts, &row);
-    parts.runtime.kill(&place, signal).await?;
+    // A signal that means the end is obeyed whatever the policy says; any other is the program's own affair.
+    let config = plan::image_config(parts, &row.record).await?;
+    if signal != Signal::KILL && signal != plan::stop_signal(&row.record.spec, config.as_ref()) {
+        return parts.runtime.kill(&place, signal).await;
+    }
+    restart::note_stopped(parts, &row).await?;
+    parts.runtime.end(&place, signal).await?;
     if signal == Signal::KILL {
         // Nothing refuses this signal; docker tells of the end as well when it answers.
         parts.runtime.wait(&place).await?;
@@ -55,22 +62,28 @@ pub(super) async fn kill(container: &Container, signal: Signal) -> Result<()> {
     Ok(())
 }
 
-/// Waits until it does not run.
+/// Waits until its program ends.
 pub(super) async fn wait(container: &Container) -> Result<ExitRecord> {
     let parts = &container.parts;
     let row = container.row().await?;
     let mut exit = None;
     if reconcile::may_run(&row) {
-        exit = parts.runtime.wait(&reconcile::place(parts, &row)).await?;
+        exit = parts.runtime.wait_next(&reconcile::place(parts, &row)).await?;
+    }
+    // It goes on without being looked at.
+    if let Some(exit) = exit.take_if(|exit| exit.again) {
+        return Ok(exit);
     }
     let settled = container.settled().await?;
     exit.or_else(|| {
         let row = settled.as_ref()?;
+        let finished = row.finished.unwrap_or(row.created);
         Some(ExitRecord {
-            run: row.run,
-            code: row.exit_code.unwrap_or(0),
             oom_killed: row.oom_killed,
-            finished: row.finished.unwrap_or(row.created),
+            started: row.started,
+            restarts: row.restarts,
+            failure: row.failure.clone(),
+            ..ExitRecord::new(row.run, row.exit_code.unwrap_or(0), finished)
         })
     })
     .ok_or_else(|| container.gone())

@@ -9,20 +9,26 @@
 //! and goes away before `start` leaves nothing behind. After `start` the container goes on without its caller
 //! ([`Lifetime::Detached`]) or ends with it ([`Lifetime::WithEngine`]).
 //!
+//! A container with a policy is started again by its monitor, without its caller: [`Runtime::wait`] waits for its real
+//! end, [`Runtime::wait_next`] for that of its program. Only [`Runtime::end`] overrules the policy.
+//!
 //! **State is derived**, never stored: see [`Runtime::state`]. When the program has ended, and its output has been
 //! read to the end and logged, the exit record is written at [`Place::exit_record`]; only then do waiters hear of it.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::spec::{AttachSpec, Lifetime, RootMount, Signal, TerminalSize, Timestamp};
+use crate::spec::{
+    AttachSpec, HealthStatus, Lifetime, RestartPolicy, RootMount, Signal, TerminalSize, Timestamp,
+};
 
 /// Where a container is found on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +72,41 @@ pub struct Bundle {
     pub held: Vec<OwnedFd>,
     /// Netlink messages to send when it has ended; see [`NetworkDriver::teardown`](crate::NetworkDriver::teardown).
     pub teardown: Vec<Vec<u8>>,
+    /// When to start it again by itself. What it has in the network stays then.
+    pub restart: RestartPolicy,
+    /// How to tell whether it is well.
+    pub health: Option<HealthCheck>,
+    /// Where to tell what happens to it by itself; nowhere if nobody wants to know.
+    pub events: Option<EventSource>,
+}
+
+/// A command that is run in a container again and again, as its program is, and tells by its exit code whether the
+/// container is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The command and its arguments.
+    pub args: Vec<String>,
+    /// Between two checks.
+    pub interval: Duration,
+    /// How long a check may take.
+    pub timeout: Duration,
+    /// For so long after the start a failure does not count.
+    pub start_period: Duration,
+    /// Between two checks in that time, until one has said that all is well.
+    pub start_interval: Duration,
+    /// So many failures in a row make it unhealthy.
+    pub retries: u32,
+    /// The file that the last results are written to, in docker's form.
+    pub results: PathBuf,
+}
+
+/// The journal of events, and how it describes a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSource {
+    /// The journal; see `engine_shim::journal`.
+    pub journal: PathBuf,
+    /// Members of a JSON object: `"name":"web"`.
+    pub attributes: String,
 }
 
 /// Who runs a program.
@@ -103,10 +144,12 @@ pub struct Created {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Its monitor lives; the first process, in the host's numbers, once it is known.
+    /// Its monitor lives: its program runs, or will again in a moment.
     Running {
-        /// The process.
+        /// The first process, in the host's numbers, if there is one and it is known.
         pid: Option<u32>,
+        /// What the monitor tells of it, once it does.
+        status: Option<Status>,
     },
     /// It ended, and the record says how.
     Exited(ExitRecord),
@@ -114,7 +157,22 @@ pub enum State {
     Absent,
 }
 
-/// How a container ended.
+/// What a monitor tells of a container while it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The program has ended and is started again in a moment.
+    pub restarting: bool,
+    /// When the program was started last.
+    pub started: Timestamp,
+    /// How often it was started again by itself.
+    pub restarts: u32,
+    /// Whether it is well, if somebody checks.
+    pub health: Option<HealthStatus>,
+    /// How the program ended last, if it was started again since or will be.
+    pub last: Option<ExitRecord>,
+}
+
+/// How a container's program ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// Which run it was.
@@ -125,6 +183,34 @@ pub struct ExitRecord {
     pub oom_killed: bool,
     /// When.
     pub finished: Timestamp,
+    /// When the program was started, if that is known.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// How often it was started again by itself.
+    #[serde(default)]
+    pub restarts: u32,
+    /// The program will be started again in a moment.
+    #[serde(default)]
+    pub again: bool,
+    /// Why it could not be started again, if that is how it ended.
+    #[serde(default)]
+    pub failure: Option<String>,
+}
+
+impl ExitRecord {
+    /// Of a program that ended so, and of which no more is known.
+    pub fn new(run: u64, code: i32, finished: Timestamp) -> ExitRecord {
+        ExitRecord {
+            run,
+            code,
+            oom_killed: false,
+            finished,
+            started: None,
+            restarts: 0,
+            again: false,
+            failure: None,
+        }
+    }
 }
 
 /// Another process for a running container.
@@ -178,9 +264,33 @@ pub trait Runtime: Send + Sync {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
     async fn kill(&self, place: &Place, signal: Signal) -> Result<()>;
 
-    /// Waits until the container has ended, and gives its record. Returns at once if it has; `None` if its monitor
-    /// ended without a record.
+    /// As [`Runtime::kill`]; and whatever its policy says, the container is not started again. That works too while it
+    /// waits to be.
+    async fn end(&self, place: &Place, signal: Signal) -> Result<()> {
+        self.kill(place, signal).await
+    }
+
+    /// Waits until the container has ended for good, and gives its record. Returns at once if it has; `None` if its
+    /// monitor ended without a record.
     async fn wait(&self, place: &Place) -> Result<Option<ExitRecord>>;
+
+    /// Waits until its program ends, or the container does; see [`ExitRecord::again`].
+    async fn wait_next(&self, place: &Place) -> Result<Option<ExitRecord>> {
+        self.wait(place).await
+    }
+
+    /// Changes when a container, which lives, is started again by itself. What was decided already stays so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run, and
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that starts nothing by itself.
+    async fn set_restart(&self, place: &Place, policy: RestartPolicy) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("restart policy {policy} of container {}", place.id.short()),
+        )
+        .because("its runtime does not start containers again by itself"))
+    }
 
     /// Changes the size of the container's terminal.
     async fn resize(&self, place: &Place, size: TerminalSize) -> Result<()>;

@@ -10,9 +10,10 @@ use engine_shim::wire::{Cause, Failure, Kind};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::plan;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::Place;
-use crate::spec::{AttachSpec, Signal, TerminalSize};
+use crate::spec::{AttachSpec, RestartPolicy, Signal, TerminalSize};
 
 /// A monitor that is alive answers at once; a host in dire straits may take its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,23 +130,28 @@ impl Client {
 
     /// Why building failed, in the engine's words.
     fn failed(&self, payload: &[u8]) -> Error {
-        let Some(Failure { cause, errno, step }) = Failure::decode(payload) else {
-            return Error::internal(self.subject(), "it failed without saying why");
-        };
-        let step = String::from_utf8_lossy(&step).into_owned();
-        let kind = match cause {
-            Cause::CommandNotFound => ErrorKind::CommandNotFound,
-            Cause::CommandNotExecutable => ErrorKind::CommandNotExecutable,
-            Cause::NoSuchUser => ErrorKind::InvalidInput,
-            Cause::Escape => ErrorKind::PermissionDenied,
-            Cause::Plan => ErrorKind::Internal,
-            Cause::Step => {
-                let error = Error::io(self.name.clone(), std::io::Error::from_raw_os_error(errno));
-                return error.because(step.trim_end().to_owned());
-            }
-        };
-        Error::new(kind, self.name.clone()).because(step)
+        match Failure::decode(payload) {
+            Some(failure) => failed(&self.name, failure),
+            None => Error::internal(self.subject(), "it failed without saying why"),
+        }
     }
+}
+
+/// Why building the container called `name` failed, in the engine's words.
+pub(super) fn failed(name: &str, Failure { cause, errno, step }: Failure) -> Error {
+    let step = String::from_utf8_lossy(&step).into_owned();
+    let kind = match cause {
+        Cause::CommandNotFound => ErrorKind::CommandNotFound,
+        Cause::CommandNotExecutable => ErrorKind::CommandNotExecutable,
+        Cause::NoSuchUser => ErrorKind::InvalidInput,
+        Cause::Escape => ErrorKind::PermissionDenied,
+        Cause::Plan => ErrorKind::Internal,
+        Cause::Step => {
+            let error = Error::io(name, std::io::Error::from_raw_os_error(errno));
+            return error.because(step.trim_end().to_owned());
+        }
+    };
+    Error::new(kind, name).because(step)
 }
 
 fn errno(payload: &[u8]) -> rustix::io::Result<()> {
@@ -184,10 +190,35 @@ pub(super) fn attach(place: &Place, streams: AttachSpec) -> Result<UnixStream> {
     Ok(client.into_socket())
 }
 
-/// Sends a signal to the first process.
-pub(super) fn kill(place: &Place, signal: Signal) -> Result<()> {
+/// What a signal means for a container that is started again by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Nothing.
+    Signal,
+    /// It is not started again.
+    End,
+}
+
+/// The payload of a frame that sends a signal.
+pub(super) fn signal(signal: Signal, meaning: Meaning) -> [u8; 5] {
+    let [a, b, c, d] = signal.number().to_be_bytes();
+    [a, b, c, d, u8::from(meaning == Meaning::End)]
+}
+
+/// Changes when the container is started again.
+pub(super) fn set_restart(place: &Place, policy: RestartPolicy) -> Result<()> {
     let client = Client::connect(place)?.ok_or_else(|| not_running(place))?;
-    match client.request(Kind::Signal, &signal.number().to_be_bytes()) {
+    match client.request(Kind::Policy, &plan::policy(policy).encode()) {
+        Ok(result) => result.subject(|| format!("the restart policy of {}", name(place))),
+        Err(e) if e.is(ErrorKind::Unavailable) => Err(not_running(place)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Sends a signal to the first process.
+pub(super) fn kill(place: &Place, signal: Signal, meaning: Meaning) -> Result<()> {
+    let client = Client::connect(place)?.ok_or_else(|| not_running(place))?;
+    match client.request(Kind::Signal, &self::signal(signal, meaning)) {
         Ok(Err(Errno::SRCH)) => Err(not_running(place)),
         Ok(result) => result.subject(|| format!("{signal} for {}", name(place))),
         // It ended while it was asked.

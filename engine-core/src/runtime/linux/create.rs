@@ -9,7 +9,7 @@ use engine_shim::wire::{self, Kind};
 use oci_spec::runtime::LinuxResources;
 use serde::Serialize;
 
-use super::client::{self, Client};
+use super::client::{self, Client, Meaning};
 use super::{Host, delete, plan, state};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::{Bundle, Created, Place};
@@ -85,7 +85,7 @@ pub(super) fn start(host: &Host, place: &Place, client: Client) -> Result<Client
 
 /// Gives up a container that has not begun, and takes away what was made.
 pub(super) fn abandon(host: &Host, place: &Place, client: Client) -> Result<()> {
-    let _ = client.send(Kind::Signal, &Signal::KILL.number().to_be_bytes(), &[]);
+    let _ = client.send(Kind::Signal, &client::signal(Signal::KILL, Meaning::End), &[]);
     let _ = client.outlive(FAREWELL);
     drop(client);
     delete::clean(host, place)

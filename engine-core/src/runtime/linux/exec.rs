@@ -12,7 +12,7 @@ use crate::runtime::driver::{ExecBundle, Place, State};
 /// Starts the process; the socket is the conversation with it.
 pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<UnixStream> {
     let first = || match state::of(place) {
-        Ok(State::Running { pid }) => pid,
+        Ok(State::Running { pid, .. }) => pid,
         _ => None,
     };
     let plan = plan::exec(exec, host.cgroups.find_beside(&place.cgroup, first))?;

@@ -27,13 +27,14 @@ use async_trait::async_trait;
 use oci_spec::runtime::LinuxResources;
 
 use self::cgroup::Cgroups;
-use self::client::Client;
+use self::client::{Client, Meaning};
 use self::spawn::Shim;
 pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
+use self::wait::Until;
 use super::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result, Subject};
-use crate::spec::{AttachSpec, Lifetime, Signal, TerminalSize};
+use crate::spec::{AttachSpec, Lifetime, RestartPolicy, Signal, TerminalSize};
 use crate::store::blocking;
 
 /// Runs containers on this host.
@@ -133,13 +134,29 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn kill(&self, place: &Place, signal: Signal) -> Result<()> {
-        self.at(place, move |_, place| client::kill(place, signal)).await
+        self.at(place, move |_, place| client::kill(place, signal, Meaning::Signal)).await
+    }
+
+    async fn end(&self, place: &Place, signal: Signal) -> Result<()> {
+        self.at(place, move |_, place| client::kill(place, signal, Meaning::End)).await
     }
 
     async fn wait(&self, place: &Place) -> Result<Option<ExitRecord>> {
-        let record = wait::wait(place).await?;
+        let record = wait::wait(place, Until::End).await?;
         self.release(&place.run_dir);
         Ok(record)
+    }
+
+    async fn wait_next(&self, place: &Place) -> Result<Option<ExitRecord>> {
+        let record = wait::wait(place, Until::Exit).await?;
+        if record.as_ref().is_none_or(|record| !record.again) {
+            self.release(&place.run_dir);
+        }
+        Ok(record)
+    }
+
+    async fn set_restart(&self, place: &Place, policy: RestartPolicy) -> Result<()> {
+        self.at(place, move |_, place| client::set_restart(place, policy)).await
     }
 
     async fn resize(&self, place: &Place, size: TerminalSize) -> Result<()> {

@@ -8,16 +8,19 @@ mod sysctl;
 mod tests;
 
 use std::path::Path;
+use std::time::Duration;
 
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, ExecPlan, Namespaces, Root, RootSource, Streams,
+    Cgroup, CgroupMount, ContainerPlan, Device, Events, ExecPlan, HealthPlan, Namespaces, Root, RootSource,
+    Streams,
 };
+use engine_shim::restart::Policy;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{Bundle, ExecBundle};
-use crate::spec::{Lifetime, RootMount};
+use crate::runtime::driver::{Bundle, EventSource, ExecBundle, HealthCheck};
+use crate::spec::{Lifetime, RestartPolicy, RootMount, go_duration};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -70,6 +73,44 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         },
         process: process::process(process, &bundle.user, linux.seccomp().as_ref())?,
         init: bundle.init,
+        restart: policy(bundle.restart),
+        health: bundle.health.as_ref().map(health).transpose()?,
+        events: bundle.events.as_ref().map(|events| self::events(bundle, events)).transpose()?,
+    })
+}
+
+/// A policy as a monitor has it: a user who stops a container overrules all of them.
+pub(super) fn policy(policy: RestartPolicy) -> Policy {
+    match policy {
+        RestartPolicy::No => Policy::No,
+        RestartPolicy::OnFailure { retries } => Policy::OnFailure(retries),
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => Policy::Always,
+    }
+}
+
+fn health(check: &HealthCheck) -> Result<HealthPlan> {
+    let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    if check.args.first().is_none_or(String::is_empty) || check.args.iter().any(|arg| arg.contains('\0')) {
+        return Err(Error::invalid("the health check", "its command is empty or holds a zero byte"));
+    }
+    Ok(HealthPlan {
+        args: check.args.clone(),
+        namespaces: JOINED as u32,
+        interval: nanos(check.interval),
+        timeout: nanos(check.timeout),
+        start_period: nanos(check.start_period),
+        start_interval: nanos(check.start_interval),
+        retries: check.retries,
+        timed_out: format!("Health check exceeded timeout ({})", go_duration(check.timeout)),
+        file: text(&check.results, "the results of the health check")?,
+    })
+}
+
+fn events(bundle: &Bundle, events: &EventSource) -> Result<Events> {
+    Ok(Events {
+        journal: text(&events.journal, "the journal of events")?,
+        id: bundle.place.id.to_string(),
+        attributes: events.attributes.clone(),
     })
 }
 

@@ -39,6 +39,9 @@ fn bundle(config: Value) -> Bundle {
         durable: true,
         held: Vec::new(),
         teardown: Vec::new(),
+        restart: RestartPolicy::No,
+        health: None,
+        events: None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::id::ContainerId;
 use crate::runtime::driver::{Bundle, ExecBundle, ExitRecord, Place, Runtime, Streams, UserSpec};
 use crate::runtime::linux::{LinuxRuntime, ShimProgram, delete};
-use crate::spec::{AttachSpec, Lifetime, RootMount};
+use crate::spec::{AttachSpec, Lifetime, RestartPolicy, RootMount};
 
 const APPLETS: [&str; 35] = [
     "awk", "cat", "chmod", "cp", "dd", "dmesg", "echo", "env", "false", "grep", "head", "hostname", "id",
@@ -210,6 +210,9 @@ pub(super) fn bundle(
         durable: false,
         held: Vec::new(),
         teardown: Vec::new(),
+        restart: RestartPolicy::No,
+        health: None,
+        events: None,
     }
 }
 
