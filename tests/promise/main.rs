@@ -12,5 +12,6 @@ mod input;
 mod life;
 mod many;
 mod network;
+mod restart;
 mod run;
 mod volumes;
