@@ -7,6 +7,7 @@
 mod support;
 
 mod crash;
+mod health;
 mod images;
 mod input;
 mod life;

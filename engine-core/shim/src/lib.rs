@@ -40,6 +40,8 @@ mod failure;
 #[cfg(feature = "program")]
 mod filesystem;
 #[cfg(feature = "program")]
+mod health;
+#[cfg(feature = "program")]
 mod hub;
 #[cfg(feature = "program")]
 mod identity;
@@ -53,6 +55,8 @@ mod log;
 mod monitor;
 #[cfg(feature = "program")]
 mod namespaces;
+#[cfg(feature = "program")]
+mod probe;
 #[cfg(feature = "program")]
 mod reaper;
 #[cfg(feature = "program")]

@@ -35,7 +35,7 @@ enum Phase {
 pub(crate) struct Life {
     phase: Phase,
     /// The first process.
-    pub(crate) init: OwnedFd,
+    init: OwnedFd,
     /// Its number.
     pub(crate) pid: u32,
     /// To the process, until it has become the program.
@@ -96,6 +96,11 @@ impl Life {
         }
         let (started, since) = (now(), monotonic());
         Ok(Life { phase: Phase::Building, init, pid, sync: Some(ours), failure: None, started, since })
+    }
+
+    /// The first process.
+    pub(crate) fn init(&self) -> BorrowedFd<'_> {
+        self.init.as_fd()
     }
 
     /// The connection to the process while it is not yet the program.

@@ -115,7 +115,7 @@ fn entry(out: &mut Vec<u8>, line: &[u8], stream: Stream, time: &[u8]) {
 }
 
 /// Appends `line` as the inside of a JSON string.
-fn escape(out: &mut Vec<u8>, line: &[u8]) {
+pub(crate) fn escape(out: &mut Vec<u8>, line: &[u8]) {
     for chunk in line.utf8_chunks() {
         let valid = chunk.valid().as_bytes();
         let mut plain = 0;

@@ -11,14 +11,15 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use crate::failure::Result;
+use crate::health::Health;
 use crate::hub::{Event, Hub, monotonic, now};
 use crate::life::{Change, End, Life, signal};
 use crate::log::Log;
 use crate::namespaces::Kept;
-use crate::plan::ContainerPlan;
+use crate::plan::{ContainerPlan, HealthPlan};
 use crate::record::Record;
 use crate::restart::{Policy, Restart};
-use crate::status::{Health, Phase, Status};
+use crate::status::{self, Phase, Status};
 use crate::wire::{Exit, Kind};
 use crate::{events, rundir, sys, teardown};
 
@@ -43,6 +44,7 @@ struct Monitor {
     begun: bool,
     /// `None` between two lives.
     life: Option<Life>,
+    health: Option<Health>,
     kept: Kept,
     listener: OwnedFd,
     restart: Restart,
@@ -56,6 +58,16 @@ struct Monitor {
     lock: OwnedFd,
 }
 
+/// What one of the monitor's own descriptors is.
+#[derive(Clone, Copy)]
+enum Source {
+    Listener,
+    Init,
+    Sync,
+    Check,
+    CheckOutput,
+}
+
 impl Monitor {
     fn begin(plan: ContainerPlan, hub: &mut Hub, engine: u32) -> Result<Monitor> {
         let lock = rundir::take_lock(&plan.run_dir)?;
@@ -64,13 +76,14 @@ impl Monitor {
         }
         let mut kept = Kept::open(&plan.namespaces)?;
         let life = Life::begin(&plan, &kept, hub)?;
+        let health = plan.health.as_ref().map(Health::begin);
         let status = Status {
             run: plan.run,
             phase: Phase::Running,
             pid: life.pid,
             started: life.started,
             restarts: 0,
-            health: Health::None,
+            health: health.as_ref().map_or(status::Health::None, Health::status),
             last: None,
             failure: None,
         };
@@ -93,6 +106,7 @@ impl Monitor {
             start_asked: false,
             begun: false,
             life: Some(life),
+            health,
             kept,
             listener,
             stopped: false,
@@ -149,34 +163,64 @@ impl Monitor {
     /// Waits for something to happen, at most until `deadline`, and deals with it. Whether the first process has ended
     /// is the answer.
     fn turn(&mut self, hub: &mut Hub, deadline: Option<i64>) -> bool {
+        let mut sources = [Source::Listener; 5];
         let events = {
-            let mut fds: [BorrowedFd<'_>; 3] = [self.listener.as_fd(); 3];
+            let mut fds: [BorrowedFd<'_>; 5] = [self.listener.as_fd(); 5];
             let mut count = 1;
-            let mut watch = |fd| {
-                if let Some(place) = fds.get_mut(count) {
-                    *place = fd;
+            let mut watch = |source, fd| {
+                if let (Some(place), Some(kind)) = (fds.get_mut(count), sources.get_mut(count)) {
+                    (*place, *kind) = (fd, source);
                     count += 1;
                 }
             };
             if let Some(life) = &self.life {
-                watch(life.init.as_fd());
-                life.sync().into_iter().for_each(&mut watch);
+                watch(Source::Init, life.init());
+                life.sync().into_iter().for_each(|fd| watch(Source::Sync, fd));
             }
+            if let Some(health) = &self.health {
+                let kinds = [Source::Check, Source::CheckOutput];
+                kinds.into_iter().zip(health.watched()).for_each(|(kind, fd)| watch(kind, fd));
+            }
+            let checked = self.health.as_ref().filter(|_| self.is_running()).map(Health::deadline);
+            let deadline = [deadline, checked].into_iter().flatten().min();
             let timeout = deadline.map(|deadline| timespec(deadline.saturating_sub(monotonic())));
             hub.turn(fds.get(..count).unwrap_or_default(), timeout.as_ref())
         };
         let mut ended = events.is_err();
         for event in events.unwrap_or_default() {
             match event {
-                Event::Ready(0) => self.accept(hub),
-                Event::Ready(1) => ended = true,
-                Event::Ready(_) => self.hear(hub),
+                Event::Ready(place) => match sources.get(place) {
+                    Some(Source::Init) => ended = true,
+                    Some(Source::Sync) => self.hear(hub),
+                    Some(Source::Check) => self.check(|health, _, check, _| health.end(check)),
+                    Some(Source::CheckOutput) => self.health.iter_mut().for_each(Health::hear),
+                    Some(Source::Listener) | None => self.accept(hub),
+                },
                 Event::Request(client, kind, payload) => self.answer(hub, client, kind, &payload),
                 Event::Gone(client) if client == self.engine => self.engine_gone(),
                 Event::Gone(_) => {}
             }
         }
+        if !ended {
+            self.check(|health, plan, check, life| health.turn(plan, check, life));
+        }
         ended
+    }
+
+    fn is_running(&self) -> bool {
+        self.life.as_ref().is_some_and(Life::is_running)
+    }
+
+    /// Does something about the checks of a container that runs, and tells of a verdict that has changed.
+    fn check(&mut self, act: impl FnOnce(&mut Health, &ContainerPlan, &HealthPlan, &Life) -> bool) {
+        let (Some(check), Some(health)) = (&self.plan.health, &mut self.health) else { return };
+        let Some(life) = self.life.as_ref().filter(|life| life.is_running()) else { return };
+        if act(health, &self.plan, check, life) {
+            self.status.health = health.status();
+            self.publish();
+            let action = ["health_status: ", self.status.health.as_str()].concat();
+            events::tell(self.plan.events.as_ref(), &action, "", now());
+        }
     }
 
     /// Something that the process says which is being built.
@@ -188,8 +232,12 @@ impl Monitor {
             Change::Ready => {}
             Change::Began if self.begun => {
                 let (pid, started) = (life.pid, life.started);
-                self.status =
-                    Status { phase: Phase::Running, pid, started, failure: None, ..self.status.clone() };
+                if let (Some(check), Some(health)) = (&self.plan.health, &mut self.health) {
+                    health.begin_again(check);
+                    self.status.health = health.status();
+                }
+                self.status.phase = Phase::Running;
+                (self.status.pid, self.status.started, self.status.failure) = (pid, started, None);
                 self.publish();
                 events::tell(self.plan.events.as_ref(), "start", "", now());
             }
@@ -217,7 +265,7 @@ impl Monitor {
             // Before it is the program, the host's files are still in its reach.
             Kind::Process => match &self.life {
                 Some(life) if life.is_running() => {
-                    hub.reply(client, Kind::Process, &[], Some(life.init.as_fd()));
+                    hub.reply(client, Kind::Process, &[], Some(life.init()));
                 }
                 _ => hub.done(client, Err(Errno::SRCH)),
             },
@@ -238,7 +286,7 @@ impl Monitor {
             None => Err(Errno::SRCH),
             // A process that is being built hears no signal that asks.
             Some(life) if for_good && self.begun && !life.is_running() => life.kill(),
-            Some(life) => signal(life.init.as_fd(), payload),
+            Some(life) => signal(life.init(), payload),
         }
     }
 
@@ -265,6 +313,10 @@ impl Monitor {
 
     /// A life has ended: ends what is left of it, and keeps its last output.
     fn conclude(&mut self, hub: &mut Hub, end: &End) -> Exit {
+        if let Some(health) = &mut self.health {
+            health.stop();
+            self.status.health = health.status();
+        }
         teardown::kill_rest(&self.plan.cgroup);
         hub.drain_outputs();
         let oom_kills = teardown::oom_kills(&self.plan.cgroup);

@@ -149,7 +149,7 @@ fn number(text: &[u8]) -> Option<i32> {
 }
 
 /// The first part of a small file.
-fn read(path: &str) -> Option<Vec<u8>> {
+pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut content = alloc::vec![0; 16 << 10];
     let length = rustix::io::read(&file, &mut content).ok()?;
