@@ -255,9 +255,11 @@ fn a_killed_monitor_takes_its_check_along() {
     };
     let inside = || {
         let processes = std::fs::read_dir("/proc").expect("reads").flatten().map(|entry| entry.path());
-        let inside = processes.filter(|path| std::fs::read_link(path.join("ns/pid")).is_ok_and(|ns| ns == namespace));
+        let inside =
+            processes.filter(|path| std::fs::read_link(path.join("ns/pid")).is_ok_and(|ns| ns == namespace));
         let left: Vec<_> = inside.filter(|path| alive(path)).collect();
-        left.iter().for_each(|path| println!("{:?} {:?}", path, std::fs::read_to_string(path.join("status"))));
+        left.iter()
+            .for_each(|path| println!("{:?} {:?}", path, std::fs::read_to_string(path.join("status"))));
         left.len()
     };
     eventually(2, "nobody is in the container any more", || inside() == 0);

@@ -12,11 +12,12 @@ use engine_core::spec::{
 };
 
 use super::container::signal;
+use super::health::Health;
 use super::image::platform;
 use super::parse::env::pair;
 use super::parse::network::{Stream, network, stream};
 use super::parse::security::{SecurityOption, security_option};
-use super::parse::time::{Span, patience, span};
+use super::parse::time::patience;
 use super::parse::{Parsed, device, env, mount, number, reason, size, tmpfs, ulimit, volume};
 use super::unsupported::Unsupported;
 
@@ -155,32 +156,6 @@ pub(crate) struct Container {
         value_name = "IMAGE [COMMAND] [ARG...]"
     )]
     pub(crate) words: Vec<String>,
-}
-
-/// How to tell whether it is well.
-#[derive(Debug, Args)]
-pub(crate) struct Health {
-    /// Command to run to check health
-    #[arg(long)]
-    pub(crate) health_cmd: Option<String>,
-    /// Time between running the check (ms|s|m|h) (default 0s)
-    #[arg(long, value_name = "duration", value_parser = span)]
-    pub(crate) health_interval: Option<Span>,
-    /// Consecutive failures needed to report unhealthy
-    #[arg(long, value_name = "int")]
-    pub(crate) health_retries: Option<i64>,
-    /// Time between running the check during the start period (ms|s|m|h) (default 0s)
-    #[arg(long, value_name = "duration", value_parser = span)]
-    pub(crate) health_start_interval: Option<Span>,
-    /// Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)
-    #[arg(long, value_name = "duration", value_parser = span)]
-    pub(crate) health_start_period: Option<Span>,
-    /// Maximum time to allow one check to run (ms|s|m|h) (default 0s)
-    #[arg(long, value_name = "duration", value_parser = span)]
-    pub(crate) health_timeout: Option<Span>,
-    /// Disable any container-specified HEALTHCHECK
-    #[arg(long)]
-    pub(crate) no_healthcheck: bool,
 }
 
 /// Its files.

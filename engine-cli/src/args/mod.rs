@@ -7,6 +7,7 @@
 pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod global;
+pub(crate) mod health;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod parse;

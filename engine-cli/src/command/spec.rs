@@ -8,7 +8,8 @@ use engine_core::spec::{
 };
 use engine_core::{Error, ErrorKind};
 
-use crate::args::create::{Container, Health, Limits, Network, Pull, Security};
+use crate::args::create::{Container, Limits, Network, Pull, Security};
+use crate::args::health::Health;
 use crate::args::parse::network::Stream;
 use crate::args::parse::security::SecurityOption;
 use crate::args::parse::time::Negative;

@@ -119,11 +119,12 @@ async fn end(
     let lost = exit.is_none();
     let exit = exit.unwrap_or_else(|| ExitRecord {
         failure: Some(LOST_TEXT.to_owned()),
+        started: row.started,
         ..ExitRecord::new(row.run, LOST, Timestamp::now())
     });
     let ending = if lost { Ending::Unknown } else { Ending::Told };
     if lost {
-        events::tell_lost(parts, &row, &exit);
+        events::source(parts, &row).tell_end(&place(parts, &row), &exit);
     }
     if row.record.spec.auto_remove {
         remove::erase(parts, &row, true, ending, lock).await?;

@@ -3,5 +3,6 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod driver;
+mod events;
 pub mod linux;
 pub mod session;
