@@ -5,6 +5,7 @@
 mod bench;
 mod floors;
 mod sizes;
+mod soak;
 mod source;
 mod test;
 mod vm;
@@ -17,12 +18,14 @@ usage: cargo xtask test
        cargo xtask bench [--quick] [ROW…]
        cargo xtask floors|sizes [DIRECTORY]
        cargo xtask vm-test [FILTER…]
+       cargo xtask soak [SECONDS [CONTAINERS]]
 
   test     everything that has to hold; installs what it needs
   bench    the engine beside Docker, Podman, crun and runc
   floors   imports point down only, and each dangerous thing has one place
   sizes    a file is one idea: mean below 200 lines, none of 600
   vm-test  tests with such names on a Debian kernel with control groups of version 2
+  soak     a week of life in minutes: 300 seconds and 100 containers unless given
 
 DIRECTORY is the workspace to look at, this one unless given.";
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         "floors" => floors::run(&root),
         "sizes" => sizes::run(&root),
         "vm-test" => vm::run(&rest),
+        "soak" => soak::run(&rest),
         _ => Err(USAGE.to_owned()),
     };
     match result {
