@@ -85,8 +85,15 @@ pub(crate) fn remove(cgroup: &Cgroup) {
     }
 }
 
-/// Removes the groups that the container made in its own, which stays.
+/// Removes the groups that the container made in its own, which stays, and is thawed if the last life ended frozen:
+/// version 2 lets it be killed so, and the next one would be born so.
 pub(crate) fn clear(cgroup: &Cgroup) {
+    if let Some(directory) = &cgroup.born {
+        let freeze = [directory, "/cgroup.freeze"].concat();
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let _ = rustix::fs::open(freeze.as_str(), flags, Mode::empty())
+            .and_then(|file| rustix::io::write(&file, b"0"));
+    }
     for directory in &cgroup.dirs {
         for child in children(directory).unwrap_or_default() {
             let _ = remove_tree(&child, DEPTH);
