@@ -385,3 +385,34 @@ fn a_terminal_and_a_read_only_root_are_there_in_every_life() {
     let lives = sandbox.engine(&["run", "--rm", "-v", "lives:/v", "busybox", "cat", "/v/lives"]);
     assert_eq!(lives.ok(), "y\ny\ny");
 }
+
+#[test]
+fn a_monitor_that_is_killed_between_two_lives_is_missed_too() {
+    let sandbox = Sandbox::new("killed-pause");
+    sandbox.busybox();
+    let script = "test -e /v/well && exec sleep 1000; exit 9";
+    let flags = ["run", "-d", "--name", "loop", "-v", "state:/v", "--restart", "on-failure"];
+    sandbox.engine(&[&flags[..], &["busybox", "sh", "-c", script]].concat()).ok();
+    let first = monitor_of_run_dir(&sandbox);
+    eventually(10, "it waits for its next life", || {
+        field(&sandbox, "loop", ".RestartCount") == "5"
+            && field(&sandbox, "loop", ".State.Status") == "restarting"
+    });
+    sandbox.host(&["kill", "-9", &first]).ok();
+    eventually(1, "the loss is seen", || field(&sandbox, "loop", ".State.Status") == "exited");
+    assert_eq!(field(&sandbox, "loop", ".State.ExitCode"), "255");
+    sandbox.engine(&["run", "--rm", "-v", "state:/v", "busybox", "touch", "/v/well"]).ok();
+    assert_eq!(sandbox.engine(&["system", "start-all"]).ok(), "loop");
+    assert_eq!(field(&sandbox, "loop", ".State.Status"), "running");
+}
+
+/// The monitor of the only container: the process that works in its run directory.
+fn monitor_of_run_dir(sandbox: &Sandbox) -> String {
+    let here = sandbox.run_root().join("containers");
+    let processes = std::fs::read_dir("/proc").expect("reads").flatten();
+    let found = processes
+        .map(|entry| entry.path())
+        .find(|path| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&here)));
+    let path = found.expect("a monitor");
+    path.file_name().and_then(|name| name.to_str()).expect("a number").to_owned()
+}

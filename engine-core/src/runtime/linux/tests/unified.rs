@@ -133,7 +133,7 @@ async fn a_container_opens_only_devices_that_it_may() {
 async fn a_container_that_divides_its_group_is_checked_and_lives_again() {
     let Some(fixture) = unified() else { return };
     let script = "mkdir -p /sys/fs/cgroup/a/b && echo 0 > /sys/fs/cgroup/a/b/cgroup.procs
-        echo +memory +pids > /sys/fs/cgroup/cgroup.subtree_control; sleep 1000";
+        until echo +memory +pids > /sys/fs/cgroup/cgroup.subtree_control; do sleep 0.01; done; sleep 1000";
     let mut bundle = fixture.bundle_with(&["sh", "-c", script], writable);
     bundle.restart = RestartPolicy::Always;
     let bundle = checked(&fixture, bundle, "cat /proc/self/cgroup; grep -q a/b /proc/self/cgroup");
