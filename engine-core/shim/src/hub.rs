@@ -18,6 +18,8 @@ use crate::wire::{self, CHUNK, HEADER, Kind, streams};
 
 /// More is not kept for a client that does not read, nor for a program that does not.
 const QUEUE: usize = 256 << 10;
+/// So much is read at once of those who say little: memory that was used once is the monitor's for as long as it lives.
+const LITTLE: usize = 4 << 10;
 /// The most that a pipe holds without privilege (`/proc/sys/fs/pipe-max-size`).
 const MAX_PIPE: usize = 1 << 20;
 /// How long a client may leave its socket full when all is over.
@@ -49,6 +51,8 @@ pub(crate) struct Hub {
     clients: Vec<Client>,
     log: Option<Log>,
     buffer: Vec<u8>,
+    /// The output says more than a little at once.
+    verbose: bool,
     next: u32,
 }
 
@@ -195,7 +199,8 @@ impl Hub {
     /// Reads once from an output; whether there may be more now is the answer.
     fn read_output(&mut self, i: usize) -> bool {
         let Some(output) = self.outputs.get(i).and_then(Option::as_ref) else { return false };
-        self.buffer.resize(HEADER + CHUNK, 0);
+        let chunk = if self.verbose { CHUNK } else { LITTLE };
+        self.buffer.resize(HEADER + chunk, 0);
         let Some((header, space)) = self.buffer.split_first_chunk_mut::<HEADER>() else { return false };
         let length = match rustix::io::read(output, &mut *space) {
             Ok(0) => {
@@ -211,6 +216,7 @@ impl Hub {
                 return false;
             }
         };
+        self.verbose = length == chunk || self.verbose && length > LITTLE;
         let (kind, stream, wanted) = match i {
             0 => (Kind::Stdout, Stream::Stdout, streams::STDOUT),
             _ => (Kind::Stderr, Stream::Stderr, streams::STDERR),
@@ -222,6 +228,10 @@ impl Hub {
         let frame = self.buffer.get(..HEADER + length).unwrap_or_default();
         for client in self.clients.iter_mut().filter(|client| client.streams & wanted != 0) {
             client.send(frame);
+        }
+        if !self.verbose {
+            self.buffer.truncate(HEADER + LITTLE);
+            self.buffer.shrink_to(HEADER + LITTLE);
         }
         true
     }
@@ -268,8 +278,10 @@ impl Hub {
             client.drain_queue();
         }
         if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            self.buffer.resize(CHUNK, 0);
             let Some(client) = self.clients.get_mut(i) else { return };
+            // A request is short; input may be long.
+            let chunk = if client.streams & streams::STDIN != 0 { CHUNK } else { LITTLE };
+            self.buffer.resize(chunk, 0);
             // Nobody but the engine that started the role passes descriptors, and that only with the plan.
             match receive(&client.socket, &mut self.buffer, &mut Vec::new()) {
                 Ok(0) if flags.intersects(PollFlags::HUP | PollFlags::ERR) => client.gone = true,

@@ -85,13 +85,33 @@ pub(crate) fn remove(cgroup: &Cgroup) {
     }
 }
 
-/// Removes the groups that the container made in its own, which stays.
+/// Makes the container's group as it was before its first life: without the groups that it made in it. Of version 2,
+/// what it handed down to those is taken back, or nobody could be born in it; and it is thawed, as a frozen one can be
+/// killed, and the next life would be born so.
 pub(crate) fn clear(cgroup: &Cgroup) {
     for directory in &cgroup.dirs {
         for child in children(directory).unwrap_or_default() {
-            let _ = remove_tree(&child, DEPTH);
+            for _ in 0..ATTEMPTS {
+                match remove_tree(&child, DEPTH) {
+                    Err(Errno::BUSY) => pause(),
+                    _ => break,
+                }
+            }
         }
     }
+    let Some(directory) = &cgroup.born else { return };
+    let handed_down = [directory, "/cgroup.subtree_control"].concat();
+    for controller in read(&handed_down).unwrap_or_default().split(|byte| byte.is_ascii_whitespace()) {
+        if !controller.is_empty() {
+            write(&handed_down, &[b"-", controller].concat());
+        }
+    }
+    write(&[directory, "/cgroup.freeze"].concat(), b"0");
+}
+
+fn write(path: &str, value: &[u8]) {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let _ = rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::write(&file, value));
 }
 
 fn remove_tree(directory: &str, depth: u32) -> rustix::io::Result<()> {
