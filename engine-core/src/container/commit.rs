@@ -35,11 +35,7 @@ pub(super) async fn commit(container: &Container, commit: CommitSpec) -> Result<
         .images
         .capture(
             row.id.as_str(),
-            CaptureSpec {
-                chain: row.record.chain.clone(),
-                take: false,
-                mount_points: view::mount_points(),
-            },
+            CaptureSpec { chain: row.record.chain.clone(), take: false, mount_points: view::mount_points() },
         )
         .await?;
     let CommitSpec { reference, author, comment, .. } = commit;
@@ -61,15 +57,16 @@ fn run_config(
         return Err(Error::internal("a container's configuration", "it is no object"));
     };
     let mut run = Map::new();
-    for key in [
-        "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
-    ] {
+    for key in
+        ["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"]
+    {
         let value = shown.remove(key).unwrap_or_default();
         // A variable that is only named was taken away, and what is empty need not be said.
         let value = match value {
-            Value::Array(words) if key == "Env" => {
-                words.into_iter().filter(|word| word.as_str().is_some_and(|word| word.contains('='))).collect()
-            }
+            Value::Array(words) if key == "Env" => words
+                .into_iter()
+                .filter(|word| word.as_str().is_some_and(|word| word.contains('=')))
+                .collect(),
             Value::Array(words) if words == [""] => Value::Null,
             value => value,
         };
@@ -88,7 +85,9 @@ fn run_config(
     if let Some(check) = check {
         run.insert("Healthcheck".to_owned(), json!(check));
     }
-    for (key, words) in image.into_iter().flat_map(|image| [("Shell", &image.shell), ("OnBuild", &image.on_build)]) {
+    for (key, words) in
+        image.into_iter().flat_map(|image| [("Shell", &image.shell), ("OnBuild", &image.on_build)])
+    {
         if !words.is_empty() {
             run.insert(key.to_owned(), json!(words));
         }

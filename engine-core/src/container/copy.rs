@@ -79,7 +79,8 @@ pub(super) async fn copy_to(container: &Container, spec: CopySpec) -> Result<Cop
             packer.finish().map(drop)
         });
     });
-    let bytes = blocking(move || destination.unpack()?.all(outlet).map(|outlet| outlet.received_bytes())).await;
+    let bytes =
+        blocking(move || destination.unpack()?.all(outlet).map(|outlet| outlet.received_bytes())).await;
     // What it failed with was told through the pipe.
     let _ = packing.await;
     let target = if there == There::Directory { path } else { absolute_text(&path) };
@@ -139,8 +140,14 @@ impl HostSource {
         let own_name = path.file_name().map(|name| name.as_bytes().to_vec());
         // With a slash at its end the system follows the link too.
         let real = match follow || says_directory(&text) {
-            true => path.canonicalize().subject(subject)?,
-            false => path.to_owned(),
+            true => path.canonicalize(),
+            false => Ok(path.to_owned()),
+        };
+        let real = match real {
+            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(Error::invalid(subject(), "not a directory"));
+            }
+            real => real.subject(subject)?,
         };
         let stat = std::fs::symlink_metadata(&real).subject(subject)?;
         if says_directory(&text) && !stat.is_dir() {
@@ -243,9 +250,14 @@ fn host_destination(path: &Path) -> Result<(PathBuf, There)> {
                     _ => "a socket",
                 };
                 let subject = format!("invalid output path: {:?}", path.display().to_string());
-                return Err(Error::invalid(subject, format!("must be a directory or a regular file: got {what}")));
+                return Err(Error::invalid(
+                    subject,
+                    format!("must be a directory or a regular file: got {what}"),
+                ));
             }
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(e)
+                if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+            {
                 let parent = path.parent().unwrap_or(Path::new("/"));
                 return match std::fs::metadata(parent) {
                     Ok(found) if found.is_dir() => Ok((path, There::Nothing)),

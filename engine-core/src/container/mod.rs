@@ -47,7 +47,8 @@ use crate::parts::Parts;
 use crate::runtime::driver::ExitRecord;
 use crate::runtime::session::Session;
 use crate::spec::{
-    ArchiveSpec, AttachSpec, CommitSpec, ContainerSpec, CopySpec, ExecSpec, Filter, LogsSpec, RemoveSpec, Signal, StopSpec, TerminalSize,
+    ArchiveSpec, AttachSpec, CommitSpec, ContainerSpec, CopySpec, ExecSpec, Filter, LogsSpec, RemoveSpec,
+    Signal, StopSpec, TerminalSize,
 };
 use crate::store::containers::{self, ContainerRow};
 

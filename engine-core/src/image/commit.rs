@@ -215,7 +215,9 @@ fn config(base: &ImageRecord, run: Map<String, Value>, layers: &[ImageLayer], st
     let mut config: Map<String, Value> = serde_json::from_str(&base.config)
         .map_err(|e| corrupt("its configuration cannot be read").caused_by(e))?;
     // What old versions of docker say of the container that an image was made of.
-    for key in ["container", "container_config", "id", "parent", "parent_id", "docker_version", "author", "comment"] {
+    for key in
+        ["container", "container_config", "id", "parent", "parent_id", "docker_version", "author", "comment"]
+    {
         config.remove(key);
     }
     let diffs: Vec<&DiffId> = layers.iter().map(|layer| &layer.diff_id).collect();

@@ -299,7 +299,8 @@ async fn a_tree_becomes_a_layer(store: &dyn ImageStore) -> Result<()> {
         let changes = store.changes("conformance", &below, &mount_points).await?;
         let changes: Vec<String> =
             changes.iter().map(|change| format!("{:?} {}", change.kind, change.path.display())).collect();
-        let wanted = ["Modified /etc", "Modified /etc/name", "Deleted /gone", "Added /new", "Added /new/file"];
+        let wanted =
+            ["Modified /etc", "Modified /etc/name", "Deleted /gone", "Added /new", "Added /new/file"];
         assert_eq!(changes, wanted);
         let spec = CaptureSpec { chain: vec![base.clone()], take, mount_points: mount_points.to_vec() };
         let mut captured = store.capture("conformance", spec).await?;

@@ -13,8 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::error::{Error, ErrorKind, Result, Subject};
 use super::tree::{below, each_entry, open_directory};
+use crate::error::{Error, ErrorKind, Result, Subject};
 
 /// As much as an extended attribute, or the list of a file's attributes, can be long (xattr(7)).
 const LARGEST_XATTR: usize = 64 * 1024;
@@ -35,7 +35,8 @@ pub(crate) fn copy_children(
     skip: &dyn Fn(&CStr) -> bool,
     keep: Keep,
 ) -> Result<()> {
-    let mut copy = Copy { target, keep, links: BTreeMap::new(), waiting: VecDeque::from([CString::from(c".")]) };
+    let mut copy =
+        Copy { target, keep, links: BTreeMap::new(), waiting: VecDeque::from([CString::from(c".")]) };
     while let Some(path) = copy.waiting.pop_back() {
         let shown = || path.to_string_lossy().into_owned();
         let from = match open_directory(source, &path) {
@@ -135,7 +136,9 @@ fn copy_xattrs(source: BorrowedFd<'_>, target: BorrowedFd<'_>, keep: Keep) -> ru
 /// the host's policy gives by place.
 pub(crate) fn of_the_file(name: &CStr) -> bool {
     let name = name.to_bytes();
-    !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.") && name != b"security.selinux"
+    !name.starts_with(b"trusted.overlay.")
+        && !name.starts_with(b"user.overlay.")
+        && name != b"security.selinux"
 }
 
 struct Copy<'a> {
@@ -196,12 +199,7 @@ impl Copy<'_> {
 }
 
 /// The attributes of what has no content to open.
-fn copy_special(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    name: &CStr,
-    keep: Keep,
-) -> rustix::io::Result<()> {
+fn copy_special(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, keep: Keep) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
     let target = rustix::fs::openat(to, name, flags, Mode::empty())?;

@@ -66,7 +66,8 @@ pub(crate) fn overlay_tree(lower: &[&Path], upper: &Path, work: &Path) -> Result
     let subject = || format!("a tree of {} layers", lower.len());
     let open = |path: &Path| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::openat(CWD, path, flags, Mode::empty()).subject(|| format!("directory {}", path.display()))
+        rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .subject(|| format!("directory {}", path.display()))
     };
     let layers = lower.iter().map(|path| open(path)).collect::<Result<Vec<OwnedFd>>>()?;
     let (upper, work) = (open(upper)?, open(work)?);

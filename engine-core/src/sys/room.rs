@@ -50,9 +50,8 @@ impl Room {
 
     /// A directory of the host as a detached mount, with what is mounted below it.
     pub(crate) fn directory(path: &Path) -> Result<OwnedFd> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         rustix::mount::open_tree(CWD, path, flags).subject(|| format!("directory {}", path.display()))
     }
 
@@ -79,8 +78,9 @@ impl Room {
             }
             Ok(Room { root: tree, _namespace: Some(namespace.into()) })
         };
-        std::thread::scope(|scope| scope.spawn(work).join())
-            .unwrap_or_else(|_| Err(Error::internal("a place to look into a container", "its thread panicked")))
+        std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| {
+            Err(Error::internal("a place to look into a container", "its thread panicked"))
+        })
     }
 }
 
@@ -185,8 +185,7 @@ mod tests {
         std::fs::write(path("outer/file"), "outer").expect("writes");
         std::fs::write(path("inner/file"), "inner").expect("writes");
         std::os::unix::fs::symlink("/../../deep", path("lower/link")).expect("links");
-        let tree =
-            overlay_tree(&[&path("lower")], &path("upper"), &path("work")).expect("is put together");
+        let tree = overlay_tree(&[&path("lower")], &path("upper"), &path("work")).expect("is put together");
         let placed = |source: &str, target: &str, read_only: bool| Placed {
             source: path(source),
             target: target.to_owned(),

@@ -91,7 +91,9 @@ fn stage(source: BorrowedFd<'_>, staging: BorrowedFd<'_>) -> Result<()> {
     let copy = tree::open_directory(staging, PARTIAL).subject(shown)?;
     // A name of this engine's own in the image would be taken for a copy that was interrupted.
     copy_children(source, copy.as_fd(), &|name| name == PARTIAL || name == WHOLE, of_the_file)?;
-    rustix::fs::fstat(source).and_then(|stat| copy_attributes(source, copy.as_fd(), &stat, of_the_file)).subject(shown)?;
+    rustix::fs::fstat(source)
+        .and_then(|stat| copy_attributes(source, copy.as_fd(), &stat, of_the_file))
+        .subject(shown)?;
     // One call for the whole file system costs less than one for each file.
     rustix::fs::syncfs(&copy).subject(shown)?;
     rustix::fs::renameat_with(staging, PARTIAL, staging, WHOLE, RenameFlags::NOREPLACE).subject(shown)

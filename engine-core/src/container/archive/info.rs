@@ -60,11 +60,8 @@ impl PathStat {
             0o140_000 => PathStat::SOCKET,
             _ => 0,
         };
-        let bits = [
-            (0o4000, PathStat::SET_USER_ID),
-            (0o2000, PathStat::SET_GROUP_ID),
-            (0o1000, PathStat::STICKY),
-        ];
+        let bits =
+            [(0o4000, PathStat::SET_USER_ID), (0o2000, PathStat::SET_GROUP_ID), (0o1000, PathStat::STICKY)];
         bits.iter().filter(|(bit, _)| mode & bit != 0).fold(kind | mode & 0o777, |all, (_, go)| all | go)
     }
 }

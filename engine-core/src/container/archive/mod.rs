@@ -118,7 +118,8 @@ fn may_make_devices(spec: &ContainerSpec) -> bool {
     let security = &spec.security;
     security.privileged
         || names(&security.cap_add, "MKNOD")
-        || !names(&security.cap_drop, "MKNOD") && (!names(&security.cap_drop, "ALL") || names(&security.cap_add, "ALL"))
+        || !names(&security.cap_drop, "MKNOD")
+            && (!names(&security.cap_drop, "ALL") || names(&security.cap_add, "ALL"))
 }
 
 /// Refuses what is mounted read-only, in docker's words.
@@ -134,7 +135,10 @@ fn refuse_read_only(root: &RootDir, directory: &OwnedFd, shown: impl Fn() -> Str
     use std::os::fd::AsFd;
     let of_root = mount(root.as_fd()).subject(&shown)? == mount(directory.as_fd()).subject(&shown)?;
     let (reason, remedy) = match of_root {
-        true => ("container rootfs is marked read-only", "copy to a volume, or make the container without --read-only"),
+        true => (
+            "container rootfs is marked read-only",
+            "copy to a volume, or make the container without --read-only",
+        ),
         false => ("mounted volume is marked read-only", "mount it writable, or copy to where it comes from"),
     };
     Err(Error::new(ErrorKind::PermissionDenied, shown()).because(reason).with_remedy(remedy))

@@ -26,7 +26,8 @@ pub(super) fn of(root: &RootDir, user: &str) -> Result<Owner> {
         Err(Error::invalid(format!("user {user:?}"), format!("the container has no such {what}")))
     };
     let passwd = text(root, "/etc/passwd");
-    let entry = passwd.lines().map(fields).find(|entry| entry.first() == Some(&name) || entry.get(2) == Some(&name));
+    let entry =
+        passwd.lines().map(fields).find(|entry| entry.first() == Some(&name) || entry.get(2) == Some(&name));
     let uid = name.parse().ok().or_else(|| entry.as_ref()?.get(2)?.parse().ok());
     let Some(uid) = uid else { return unknown("user") };
     let gid = match group.filter(|group| !group.is_empty()) {
@@ -72,7 +73,8 @@ mod tests {
         let root = RootDir::open(directory.path()).expect("opens");
         assert_eq!(of(&root, "7").expect("a number"), Owner::Fixed(7, 0));
         std::fs::create_dir(directory.path().join("etc")).expect("makes it");
-        std::fs::write(directory.path().join("etc/passwd"), "root:x:0:0::/:\nweb:x:33:34:web\nbad\n").expect("writes");
+        std::fs::write(directory.path().join("etc/passwd"), "root:x:0:0::/:\nweb:x:33:34:web\nbad\n")
+            .expect("writes");
         std::fs::write(directory.path().join("etc/group"), "staff:x:50:\n").expect("writes");
         for (user, owner) in [
             ("", Owner::OfArchive),

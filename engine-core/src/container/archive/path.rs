@@ -182,7 +182,9 @@ mod tests {
         ] {
             assert_eq!(base(path).expect(path), expected, "{path}");
         }
-        for (path, words) in [("/nope", "Could not find the file /nope in container c"), ("/d/f/", "not a directory")] {
+        for (path, words) in
+            [("/nope", "Could not find the file /nope in container c"), ("/d/f/", "not a directory")]
+        {
             assert!(base(path).expect_err(path).to_string().contains(words), "{path}");
         }
         let link = |path: &str| Found::find(&root, path, "c").and_then(|found| found.describe(&root));

@@ -187,9 +187,7 @@ impl<'a> Unpack<'a> {
     /// Opens what is at a path beneath the target.
     fn resolve(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         match self.target.links {
-            Links::Inside => {
-                self.target.root.resolve(&self.target.path.join(path), flags)
-            }
+            Links::Inside => self.target.root.resolve(&self.target.path.join(path), flags),
             Links::Refused => self.target.root.resolve_exact(path, flags),
         }
     }
@@ -294,10 +292,15 @@ impl<'a> Unpack<'a> {
     /// Another name for a file that is there. There is no copy in place of a link that cannot be.
     fn hard_link(&self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
         let missing = || {
-            bad(entry, &format!("it is a hard link to {}, which is not a file there", entry_name(&entry.link)))
+            bad(
+                entry,
+                &format!("it is a hard link to {}, which is not a file there", entry_name(&entry.link)),
+            )
         };
         let target = clean(&entry.link, entry)?;
-        let (Some(directory), Some(old)) = (target.parent(), target.file_name()) else { return Err(missing()) };
+        let (Some(directory), Some(old)) = (target.parent(), target.file_name()) else {
+            return Err(missing());
+        };
         let from = match self.resolve(directory, OFlags::PATH | OFlags::DIRECTORY) {
             Ok(from) => from,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(missing()),

@@ -168,7 +168,9 @@ impl Captured {
         }
         let name = record.chain.encoded();
         rustix::fs::syncfs(&self.directory)
-            .and_then(|()| rustix::fs::renameat_with(layers, &self.name, layers, name, RenameFlags::NOREPLACE))
+            .and_then(|()| {
+                rustix::fs::renameat_with(layers, &self.name, layers, name, RenameFlags::NOREPLACE)
+            })
             .and_then(|()| rustix::fs::fsync(layers))
             .subject(|| self.subject())?;
         Ok(true)
@@ -252,7 +254,8 @@ impl Place {
         let Some(parent) = upper::absent_is_none(root.resolve_exact(parent, flags)).subject(shown)? else {
             return Ok(None);
         };
-        let name = CString::new(name.as_bytes()).map_err(|_| Error::invalid(shown(), "it holds a zero byte"))?;
+        let name =
+            CString::new(name.as_bytes()).map_err(|_| Error::invalid(shown(), "it holds a zero byte"))?;
         Ok(look(parent.as_fd(), &name).subject(shown)?.map(|stat| Place { parent, name, stat }))
     }
 

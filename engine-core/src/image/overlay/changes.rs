@@ -129,22 +129,11 @@ impl Comparison<'_> {
     }
 
     /// Whether it is empty, and there only because the engine mounts something on it.
-    fn is_mount_point(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &CStr,
-        path: &CStr,
-        stat: &Stat,
-    ) -> bool {
+    fn is_mount_point(&self, parent: BorrowedFd<'_>, name: &CStr, path: &CStr, stat: &Stat) -> bool {
         self.mount_points.iter().any(|point| point == relative(path)) && is_bare(parent, name, stat)
     }
 
-    fn note(
-        &self,
-        found: &mut BTreeMap<PathBuf, ChangeKind>,
-        path: &CStr,
-        kind: ChangeKind,
-    ) -> Result<()> {
+    fn note(&self, found: &mut BTreeMap<PathBuf, ChangeKind>, path: &CStr, kind: ChangeKind) -> Result<()> {
         if found.len() as u64 >= self.limit {
             return Err(exceeded("changes of a container", "there are too many", "entries", self.limit));
         }
@@ -156,8 +145,7 @@ impl Comparison<'_> {
 /// Whether nothing was ever written there: an empty file or an empty directory.
 pub(super) fn is_bare(parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> bool {
     if !is_directory(stat) {
-        return FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && stat.st_size == 0;
+        return FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
     }
     let mut bare = true;
     match open_exact(parent, name) {
@@ -180,7 +168,8 @@ pub(super) fn relative(path: &CStr) -> &Path {
 
 fn below_or_deep(path: &CStr, name: &CStr) -> Result<CString> {
     below(path, name).ok_or_else(|| {
-        Error::new(ErrorKind::LimitExceeded, shown(path)).because("the tree is deeper than a path can be long")
+        Error::new(ErrorKind::LimitExceeded, shown(path))
+            .because("the tree is deeper than a path can be long")
     })
 }
 

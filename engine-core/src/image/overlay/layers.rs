@@ -16,9 +16,7 @@ use super::whiteout::OPAQUE;
 use super::{OverlayStore, claim, settle, unpack, upper};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::id::ChainId;
-use crate::image::driver::{
-    Base, CaptureSpec, CapturedLayer, Change, LayerRecord, LayerSource, LayerStore,
-};
+use crate::image::driver::{Base, CaptureSpec, CapturedLayer, Change, LayerRecord, LayerSource, LayerStore};
 use crate::spec::RootMount;
 use crate::store::{self, Durability, blocking};
 use crate::sys::beneath::{RootDir, make_directory};
@@ -125,7 +123,8 @@ impl LayerStore for OverlayStore {
             let Some(upper) = store.upper(&key)? else { return Ok(Vec::new()) };
             let below = overlay_view(&lower.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
             let limit = store.0.limits.entries;
-            Comparison { upper: upper.as_fd(), below: below.as_fd(), mount_points: &mount_points, limit }.run()
+            Comparison { upper: upper.as_fd(), below: below.as_fd(), mount_points: &mount_points, limit }
+                .run()
         })
         .await
     }

@@ -105,15 +105,14 @@ impl<T> OkOr for rustix::io::Result<T> {
 fn foreign(shown: String, feature: &str) -> Error {
     Error::new(ErrorKind::Unsupported, shown)
         .because(format!("it was written through an overlay with the feature {feature}"))
-        .with_remedy(format!("switch it off in /sys/module/overlay/parameters/{feature}, and make the container anew"))
+        .with_remedy(format!(
+            "switch it off in /sys/module/overlay/parameters/{feature}, and make the container anew"
+        ))
 }
 
 /// Whether two entries of the same name differ in what a user can see of them. Of a directory its times do not count:
 /// they change with what is in it.
-pub(super) fn differs(
-    ours: (BorrowedFd<'_>, &CStr, &Stat),
-    theirs: (BorrowedFd<'_>, &CStr, &Stat),
-) -> bool {
+pub(super) fn differs(ours: (BorrowedFd<'_>, &CStr, &Stat), theirs: (BorrowedFd<'_>, &CStr, &Stat)) -> bool {
     let (a, b) = (ours.2, theirs.2);
     if (a.st_mode, a.st_uid, a.st_gid, a.st_rdev) != (b.st_mode, b.st_uid, b.st_gid, b.st_rdev) {
         return true;

@@ -44,7 +44,13 @@ pub(crate) trait Rules {
     const MOUNTS: bool;
 
     /// What becomes of `name` in `directory`, whose path in the tree is `path`.
-    fn verdict(&mut self, directory: BorrowedFd<'_>, name: &CStr, path: &CStr, stat: &Stat) -> Result<Verdict>;
+    fn verdict(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        path: &CStr,
+        stat: &Stat,
+    ) -> Result<Verdict>;
 
     /// Whether the directory `path`, which is open, hides what the layers below have there.
     fn is_opaque(&mut self, directory: BorrowedFd<'_>, path: &CStr) -> Result<bool>;
@@ -138,12 +144,7 @@ impl<W: Write, R: Rules> Packer<W, R> {
     }
 
     /// Writes the entries of a directory, in the order of their names: the same tree gives the same archive.
-    fn content(
-        &mut self,
-        directory: BorrowedFd<'_>,
-        of: &Waiting,
-        waiting: &mut Vec<Waiting>,
-    ) -> Result<()> {
+    fn content(&mut self, directory: BorrowedFd<'_>, of: &Waiting, waiting: &mut Vec<Waiting>) -> Result<()> {
         let mut names = Vec::new();
         let read = each_entry(directory, |name, _| {
             names.push(name.to_owned());
@@ -160,7 +161,8 @@ impl<W: Write, R: Rules> Packer<W, R> {
                 Err(errno) => return Err(errno).subject(shown),
             };
             let path = below(&of.path, &name).ok_or_else(|| {
-                Error::new(ErrorKind::LimitExceeded, shown()).because("the tree is deeper than a path can be long")
+                Error::new(ErrorKind::LimitExceeded, shown())
+                    .because("the tree is deeper than a path can be long")
             })?;
             match self.rules.verdict(directory, &name, &path, &stat)? {
                 Verdict::Skip => {}
@@ -246,7 +248,11 @@ impl<W: Write, R: Rules> Packer<W, R> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return self.forget(&entry.path);
         }
-        entry = Entry { kind: Kind::File, xattrs: xattrs(file.as_fd()).subject(shown)?, ..described(entry.path, &stat) };
+        entry = Entry {
+            kind: Kind::File,
+            xattrs: xattrs(file.as_fd()).subject(shown)?,
+            ..described(entry.path, &stat)
+        };
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let stored = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
         let mut pieces = vec![(0, size)];

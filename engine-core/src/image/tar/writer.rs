@@ -232,7 +232,8 @@ mod tests {
         all.push((device, Vec::new()));
         let large = Entry { uid: 3_000_000_000, gid: 4_000_000_000, mtime: (-5, 0), ..entry(b"na\xefve") };
         all.push((large, Vec::new()));
-        let xattrs = vec![(b"user.a".to_vec(), b"v=\n\0".to_vec()), (b"security.capability".to_vec(), vec![1; 20])];
+        let xattrs =
+            vec![(b"user.a".to_vec(), b"v=\n\0".to_vec()), (b"security.capability".to_vec(), vec![1; 20])];
         all.push((Entry { xattrs, ..entry(b"attributes") }, vec![7; 1024]));
         let sparse = Sparse { size: 1 << 40, pieces: vec![(0, 3), (1 << 30, 4), (1 << 40, 0)] };
         all.push((Entry { sparse: Some(sparse), ..entry(b"some/holes") }, b"abcdefg".to_vec()));
@@ -277,7 +278,8 @@ mod tests {
             writer.data(&data).expect("is written");
         }
         writer.finish().expect("ends");
-        let script = "import sys,tarfile\nfor m in tarfile.open(sys.argv[1]): print(m.name[:12], m.size, m.uid)";
+        let script =
+            "import sys,tarfile\nfor m in tarfile.open(sys.argv[1]): print(m.name[:12], m.size, m.uid)";
         let listed = std::process::Command::new("python3").args(["-c", script]).arg(&path).output();
         let listed = listed.expect("python is installed");
         assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
