@@ -5,6 +5,7 @@
 //! and nothing that is found in the container is opened that could block or act: the worst a container can do is to
 //! spoil its own copy.
 
+mod entry;
 mod info;
 mod out;
 mod owner;
@@ -15,10 +16,11 @@ mod unpack;
 pub use info::{CopyReport, PathStat};
 pub use pipe::ArchiveStream;
 
+pub(super) use entry::Owner;
 pub(super) use out::{copy_out, export, stat_path};
 pub(super) use path::{Found, is_content, says_directory};
 pub(super) use pipe::pipe;
-pub(super) use unpack::{Links, Owner, Target, Unpack};
+pub(super) use unpack::{Links, Target, Unpack};
 
 use std::ffi::CStr;
 use std::io::{BufReader, Read};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, OFlags};
 
-use super::unpack::Owner;
+use super::entry::Owner;
 use crate::error::{Error, Result};
 use crate::sys::beneath::RootDir;
 

@@ -6,15 +6,16 @@
 //! another entry of the same tree is changed instead.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::entry::{MAX_PATH, Owner, bad, clean, failed, is_directory, look, set_attributes, timestamps};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::tar::{Archive, Entry, Kind, Source, entry_name};
 use crate::sys::beneath::RootDir;
@@ -22,9 +23,6 @@ use crate::sys::tree::remove_tree;
 
 /// The longest names and attributes of an entry.
 const MAX_HEADER: u64 = 1 << 20;
-/// What a path may be for the kernel, and a name in it.
-const MAX_PATH: usize = 4095;
-const MAX_NAME: usize = 255;
 /// How many directories are kept open: entries come directory by directory, mostly.
 const OPEN: usize = 64;
 /// How often something is made again that somebody else has put something in the place of.
@@ -43,17 +41,6 @@ pub(in crate::container) enum Links {
     Inside,
     /// Nowhere: they are in the way.
     Refused,
-}
-
-/// Who owns what is unpacked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::container) enum Owner {
-    /// Whom the archive says.
-    OfArchive,
-    /// This user and group.
-    Fixed(u32, u32),
-    /// Whoever unpacks. What would lend an owner's rights to others is left out: the owner is another one.
-    Copier,
 }
 
 /// Where something is unpacked, and how.
@@ -251,7 +238,7 @@ impl<'a> Unpack<'a> {
                 rustix::fs::ftruncate(&file, sparse.size).map_err(|e| failed(entry, e))?;
             }
         }
-        self.set_attributes(entry, file.as_fd())?;
+        set_attributes(entry, file.as_fd(), self.target.owner)?;
         Ok(true)
     }
 
@@ -270,7 +257,7 @@ impl<'a> Unpack<'a> {
             Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => return Ok(false),
             made => made.map_err(|e| failed(entry, e))?,
         };
-        self.set_attributes(entry, made.as_fd())?;
+        set_attributes(entry, made.as_fd(), self.target.owner)?;
         self.times_bytes += path.as_os_str().len() + size_of::<(PathBuf, (i64, u32))>();
         if self.times_bytes <= MAX_TIMES {
             self.times.push((path.to_owned(), entry.mtime));
@@ -360,42 +347,7 @@ impl<'a> Unpack<'a> {
         if FileType::from_raw_mode(stat.st_mode) != kind {
             return Ok(false);
         }
-        self.set_attributes(entry, made.as_fd()).map(|()| true)
-    }
-
-    /// Owner, extended attributes, mode and times, in this order: to change the owner takes set-user-ID bits and file
-    /// capabilities away.
-    fn set_attributes(&self, entry: &Entry, file: BorrowedFd<'_>) -> Result<()> {
-        let owner = match self.target.owner {
-            Owner::OfArchive => Some((entry.uid, entry.gid)),
-            Owner::Fixed(uid, gid) => Some((uid, gid)),
-            Owner::Copier => None,
-        };
-        if let Some((uid, gid)) = owner {
-            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            rustix::fs::chownat(file, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
-                .map_err(|e| failed(entry, e))?;
-        }
-        // By this name the kernel takes a file that was opened for nothing, too, and no other one.
-        let itself = || format!("/proc/self/fd/{}", file.as_raw_fd());
-        for (name, value) in &entry.xattrs {
-            let of_user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
-            let capability = name == b"security.capability" && owner.is_some();
-            if (of_user || capability) && !name.contains(&0) {
-                match rustix::fs::setxattr(itself(), OsStr::from_bytes(name), value, XattrFlags::empty()) {
-                    // The file system has none, or not for such a file.
-                    Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
-                    Err(errno) => return Err(failed(entry, errno)),
-                }
-            }
-        }
-        if entry.kind != Kind::SymbolicLink {
-            let bits = if owner.is_some() { 0o7777 } else { 0o1777 };
-            rustix::fs::chmod(itself(), Mode::from_raw_mode(entry.mode & bits))
-                .map_err(|e| failed(entry, e))?;
-        }
-        rustix::fs::utimensat(file, c"", &timestamps(entry.mtime), AtFlags::EMPTY_PATH)
-            .map_err(|e| failed(entry, e))
+        set_attributes(entry, made.as_fd(), self.target.owner).map(|()| true)
     }
 }
 
@@ -424,56 +376,4 @@ fn copy<S: Source>(
         }
     }
     Ok(())
-}
-
-/// A path of an archive, relative and plain. A leading slash means the directory that is unpacked into; a `..` is
-/// refused wherever it leads.
-fn clean(raw: &[u8], entry: &Entry) -> Result<PathBuf> {
-    if raw.len() > MAX_PATH || raw.contains(&0) {
-        return Err(bad(entry, "its path cannot be"));
-    }
-    let mut path = PathBuf::new();
-    for component in raw.split(|b| *b == b'/') {
-        match component {
-            b"" | b"." => {}
-            b".." => return Err(bad(entry, "its path holds \"..\", which may lead out")),
-            _ if component.len() > MAX_NAME => return Err(bad(entry, "a name in its path is too long")),
-            name => path.push(OsString::from(OsStr::from_bytes(name))),
-        }
-    }
-    Ok(path)
-}
-
-fn is_directory(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-}
-
-fn look(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<Option<Stat>> {
-    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn timestamps((tv_sec, nanos): (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec, tv_nsec: nanos.into() };
-    Timestamps { last_access: time, last_modification: time }
-}
-
-/// An entry that no proper archive has.
-fn bad(entry: &Entry, reason: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, entry_name(&entry.path)).because(reason)
-}
-
-fn failed(entry: &Entry, errno: Errno) -> Error {
-    let subject = entry_name(&entry.path);
-    match errno {
-        Errno::NOTDIR => bad(entry, "its path leads through something that is not a directory"),
-        Errno::LOOP => bad(entry, "its path leads through symbolic links that are not followed"),
-        Errno::ROFS => Error::new(ErrorKind::PermissionDenied, subject)
-            .because("mounted volume is marked read-only")
-            .with_remedy("mount it writable, or copy to where it comes from"),
-        errno => Error::io(subject, errno.into()),
-    }
 }

@@ -12,6 +12,7 @@
 //! What is written (`writer`, and `pack` for whole trees) is what all of them read: ustar, with a pax header where
 //! that is too small.
 
+mod content;
 mod header;
 mod pack;
 mod pax;

@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::content::{data_of, xattrs};
 use super::{Entry, Kind, Sparse, Writer, entry_name};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::sys::tree::{below, each_entry};
@@ -20,12 +21,8 @@ use crate::sys::tree::{below, each_entry};
 const CHUNK: usize = 256 << 10;
 /// A file is written with its holes if they are as large, together.
 const HOLES: u64 = 1 << 20;
-/// A file with more pieces is written as a whole.
-const MAX_PIECES: usize = 1 << 15;
 /// The memory that the names of files with several names may take. What exceeds it is written several times.
 const MAX_LINKS: usize = 64 << 20;
-/// The longest list and value of extended attributes the kernel knows.
-const LARGEST_XATTR: usize = 64 << 10;
 
 /// What becomes of an entry of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,68 +345,4 @@ fn marker(path: Vec<u8>) -> Entry {
         xattrs: Vec::new(),
         sparse: None,
     }
-}
-
-/// The extended attributes that belong to the content: file capabilities, and those of users.
-fn xattrs(file: BorrowedFd<'_>) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    // By this name the kernel takes a file that was opened for nothing, too.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match rustix::fs::listxattr_query(&path) {
-        Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
-        result => result?,
-    };
-    let mut names = vec![0; LARGEST_XATTR];
-    let length = match rustix::fs::listxattr(&path, &mut names[..]) {
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        length => length?,
-    };
-    let mut found = Vec::new();
-    for name in names[..length].split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-        if !is_content(name.to_bytes()) {
-            continue;
-        }
-        let mut value = vec![0; LARGEST_XATTR];
-        match rustix::fs::getxattr(&path, name, &mut value[..]) {
-            Ok(length) => value.truncate(length),
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => continue,
-            Err(errno) => return Err(errno),
-        }
-        found.push((name.to_bytes().to_vec(), value));
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-fn is_content(name: &[u8]) -> bool {
-    name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
-}
-
-/// The pieces of data in a file; `None` if there are too many, or the file system does not tell. An empty piece at the
-/// end is there for readers that take the last one for the file's end.
-fn data_of(file: &OwnedFd, size: u64) -> rustix::io::Result<Option<Vec<(u64, u64)>>> {
-    let mut pieces = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-            Ok(data) if data < size => data,
-            Ok(_) | Err(Errno::NXIO) => break,
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        let hole = match rustix::fs::seek(file, SeekFrom::Hole(data)) {
-            // It was cut short meanwhile.
-            Err(Errno::NXIO) => break,
-            hole => hole?.min(size),
-        };
-        if hole <= data || pieces.len() >= MAX_PIECES {
-            return Ok(None);
-        }
-        pieces.push((data, hole - data));
-        at = hole;
-    }
-    if pieces.last().is_none_or(|(offset, length)| offset + length < size) {
-        pieces.push((size, 0));
-    }
-    Ok(Some(pieces))
 }
