@@ -7,6 +7,7 @@
 mod support;
 
 mod crash;
+mod files;
 mod health;
 mod images;
 mod input;

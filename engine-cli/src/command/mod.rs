@@ -1,10 +1,14 @@
 //! What was typed means: one file for each command, and the table of them.
 
 mod attach;
+mod commit;
 mod completion;
+mod cp;
 mod create;
+mod diff;
 mod each;
 mod exec;
+mod export;
 mod filter;
 pub(crate) mod help;
 mod history;
@@ -16,6 +20,7 @@ mod kill;
 mod load;
 mod logs;
 mod network;
+mod partial;
 mod prune;
 mod ps;
 mod pull;
@@ -92,7 +97,11 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::image::Pull, pull::pull, ["pull", "image pull"]),
     entry!(args::image::Ls, images::images, ["images", "image ls", "image list"]),
     entry!(args::container::Attach, attach::attach, ["attach", "container attach"]),
+    entry!(args::container::Commit, commit::commit, ["commit", "container commit"]),
+    entry!(args::container::Cp, cp::cp, ["cp", "container cp"]),
     entry!(args::create::Create, create::create, ["create", "container create"]),
+    entry!(args::container::Diff, diff::diff, ["diff", "container diff"]),
+    entry!(args::container::Export, export::export, ["export", "container export"]),
     entry!(args::image::History, history::history, ["history", "image history"]),
     entry!(args::image::Import, import::import, ["import", "image import"]),
     entry!(args::system::Info, info::info, ["info", "system info"]),

@@ -14,6 +14,10 @@ use crate::spec::{ContainerSpec, NetworkMode};
 use crate::store::blocking;
 use crate::store::containers::ContainerRow;
 
+/// Where a container's root needs a file or a directory, because the engine mounts something of its own there.
+pub(super) const MOUNT_POINTS: [&str; 8] =
+    ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console", "/dev/shm", "/dev", "/proc", "/sys"];
+
 /// The files of `/etc` that are the engine's.
 pub(crate) struct EtcFiles {
     pub(crate) hosts: PathBuf,

@@ -129,7 +129,7 @@ fn mount(parts: &Parts, mount: &MountSpec, driver: Option<&str>) -> Value {
 }
 
 /// What runs in it: `Config`.
-fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
+pub(super) fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
     let spec = &row.record.spec;
     let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
     labels.extend(spec.labels.clone());

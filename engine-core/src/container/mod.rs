@@ -3,7 +3,11 @@
 //! A [`Container`] is a name, not an owner: dropping it does nothing to the container, and it may be gone when the
 //! next call is made.
 
+mod archive;
+mod commit;
+mod copy;
 mod create;
+mod diff;
 mod events;
 mod exec;
 mod files;
@@ -27,10 +31,12 @@ mod state;
 mod stop;
 mod view;
 
+use std::io::Read;
 use std::sync::Arc;
 
 use lock::ContainerLock;
 
+pub use archive::{ArchiveStream, CopyReport, PathStat};
 pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary, HealthState};
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
@@ -38,13 +44,14 @@ pub use prune::ContainerPruneReport;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Operation, PullEvent};
-use crate::id::{ContainerId, ContainerName};
+use crate::id::{ContainerId, ContainerName, ImageId};
+use crate::image::driver::Change;
 use crate::parts::Parts;
 use crate::runtime::driver::ExitRecord;
 use crate::runtime::session::Session;
 use crate::spec::{
-    AttachSpec, ContainerSpec, ExecSpec, Filter, LogsSpec, RemoveSpec, RestartPolicy, Signal, StopSpec,
-    TerminalSize,
+    ArchiveSpec, AttachSpec, CommitSpec, ContainerSpec, CopySpec, ExecSpec, Filter, LogsSpec, RemoveSpec,
+    RestartPolicy, Signal, StopSpec, TerminalSize,
 };
 use crate::store::containers::{self, ContainerRow};
 
@@ -193,6 +200,63 @@ impl Container {
     /// What it has written to its log, and what it goes on to write.
     pub async fn logs(&self, logs: LogsSpec) -> Result<LogStream> {
         logs::logs(self, logs).await
+    }
+
+    /// What is at a path in it, running or not. A symbolic link is told as one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing is.
+    pub async fn stat_path(&self, path: &str) -> Result<PathStat> {
+        archive::stat_path(self, path).await
+    }
+
+    /// The file or directory at a path in it, as a tar archive. The topmost entry is called as the last component of the
+    /// path; `.` with `/.` at its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing is there.
+    pub async fn copy_out(&self, path: &str) -> Result<ArchiveStream> {
+        archive::copy_out(self, path).await
+    }
+
+    /// Unpacks a tar archive, compressed or not, into a directory in it. What is read from `archive` blocks a thread of
+    /// its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such directory;
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if it is mounted read-only. What was unpacked before a failure
+    /// stays.
+    pub async fn copy_in(&self, path: &str, archive: Box<dyn Read + Send>, spec: ArchiveSpec) -> Result<()> {
+        archive::copy_in(self, path, archive, spec).await
+    }
+
+    /// Copies files from this host into it, as `docker cp` does.
+    pub async fn copy_to(&self, copy: CopySpec) -> Result<CopyReport> {
+        copy::copy_to(self, copy).await
+    }
+
+    /// Copies files from it to this host, as `docker cp` does.
+    pub async fn copy_from(&self, copy: CopySpec) -> Result<CopyReport> {
+        copy::copy_from(self, copy).await
+    }
+
+    /// All its files as a tar archive, without those that are mounted in it.
+    pub async fn export(&self) -> Result<ArchiveStream> {
+        archive::export(self).await
+    }
+
+    /// What it has changed of its image, sorted by path.
+    pub async fn diff(&self) -> Result<Vec<Change>> {
+        diff::diff(self).await
+    }
+
+    /// Makes an image of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a change that cannot be;
+    /// [`Unsupported`](ErrorKind::Unsupported) for a container that was not made from an image.
+    pub async fn commit(&self, commit: CommitSpec) -> Result<ImageId> {
+        commit::commit(self, commit).await
     }
 }
 

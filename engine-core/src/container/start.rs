@@ -122,7 +122,7 @@ async fn launch(
 }
 
 /// The mounts that make the container's root file system.
-async fn root(parts: &Parts, row: &ContainerRow) -> Result<Vec<RootMount>> {
+pub(super) async fn root(parts: &Parts, row: &ContainerRow) -> Result<Vec<RootMount>> {
     let (key, volatile) = (row.id.as_str(), row.record.spec.auto_remove);
     match &row.record.spec.root {
         RootSource::Image(_) => parts.images.prepare(key, &row.record.chain, volatile).await,

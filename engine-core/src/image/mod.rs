@@ -3,6 +3,7 @@
 mod archive;
 mod blobs;
 pub(crate) mod changes;
+pub(crate) mod commit;
 pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -31,6 +32,9 @@ pub(crate) mod tar;
 #[cfg(test)]
 mod tests;
 mod transfer;
+
+pub(crate) use archive::open as open_archive;
+pub use driver::{Change, ChangeKind};
 
 use std::io::{Read, Write};
 use std::sync::Arc;

@@ -302,6 +302,13 @@ pub trait Runtime: Send + Sync {
     /// run.
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
 
+    /// The root directory of a running container as its processes see it: names resolved beneath it (and only so: its
+    /// processes rename things meanwhile) cross into its mounts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn root(&self, place: &Place) -> Result<OwnedFd>;
+
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;
 

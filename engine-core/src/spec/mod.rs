@@ -3,7 +3,9 @@
 //! A spec is a wish; nothing in this folder looks at the host. Fields that are left at their default mean what
 //! `docker run` means without the flag.
 
+mod archive;
 mod capability;
+mod commit;
 mod container;
 mod exec;
 mod filter;
@@ -23,7 +25,9 @@ mod stop;
 mod time;
 mod words;
 
+pub use archive::{ArchiveSpec, CopySpec};
 pub(crate) use capability::CAPABILITIES;
+pub use commit::CommitSpec;
 pub use container::{ContainerSpec, Lifetime, LogSpec, PullPolicy, RootSource};
 pub use exec::{AttachSpec, ExecSpec, TerminalSize};
 pub use filter::Filter;

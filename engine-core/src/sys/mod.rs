@@ -2,10 +2,14 @@
 
 pub(crate) mod beneath;
 pub(crate) mod bpf;
+pub(crate) mod copy_tree;
 pub(crate) mod fault;
 pub(crate) mod lock;
 mod overlay_view;
+mod process_root;
+pub(crate) mod room;
 pub(crate) mod tree;
 pub(crate) mod watched;
 
-pub(crate) use overlay_view::overlay_view;
+pub(crate) use overlay_view::{overlay_tree, overlay_view};
+pub(crate) use process_root::process_root;

@@ -3,7 +3,6 @@
 pub(crate) mod attach;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
-mod copy_tree;
 mod copy_up;
 pub mod driver;
 mod info;

@@ -213,6 +213,9 @@ impl Runtime for Nothing {
     async fn exec(&self, _: &Place, _: ExecBundle) -> Result<Session> {
         nobody()
     }
+    async fn root(&self, _: &Place) -> Result<std::os::fd::OwnedFd> {
+        nobody()
+    }
     async fn update(&self, _: &Place, _: &oci_spec::runtime::LinuxResources) -> Result<()> {
         nobody()
     }
