@@ -1,15 +1,19 @@
 //! The engine as a whole: what it is, what it takes up, and clearing away what nothing needs.
 
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::events::EventStream;
 use crate::container::{Containers, ListSpec};
 use crate::error::{Faults, Result, Subject};
 use crate::id::ContainerId;
 use crate::parts::Parts;
+use crate::spec::EventsSpec;
 use crate::store::{blocking, containers};
 use crate::{image, network, volume};
 
@@ -84,6 +88,15 @@ impl System {
             docker_root_dir: self.parts.root.display().to_string(),
             details,
         })
+    }
+
+    /// What happens to containers, images, networks and volumes, whichever process does it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that is not known, and for a time to
+    /// end at before the time to begin with.
+    pub async fn events(&self, events: EventsSpec) -> Result<EventStream> {
+        events::events(&self.parts, events).await
     }
 
     /// Takes away what interrupted work left on the host and in the store: half layers, partial blobs, cgroups,

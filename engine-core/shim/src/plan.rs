@@ -69,6 +69,21 @@ pub struct ExecPlan {
     pub terminal_size: Option<(u16, u16)>,
     /// Nobody reads the output, and the process outlives the control socket.
     pub detach: bool,
+    /// The journal to tell of its begin and its end.
+    pub events: Option<ExecEvents>,
+}
+
+/// What the events of a process in a container say; see [`journal`](crate::journal).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecEvents {
+    /// The journal.
+    pub journal: String,
+    /// The container.
+    pub container: String,
+    /// What its begin is called: `exec_start: sh`.
+    pub start: String,
+    /// Members of a JSON object.
+    pub attributes: String,
 }
 
 /// A group in the cgroup tree.

@@ -5,6 +5,7 @@
 
 mod create;
 mod exec;
+mod facts;
 mod files;
 pub(crate) mod info;
 mod inspect;
@@ -34,7 +35,7 @@ pub use logs::{LogEntry, LogStream};
 pub use prune::ContainerPruneReport;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Operation, PullEvent};
+use crate::event::{EventKind, Operation, PullEvent};
 use crate::id::{ContainerId, ContainerName};
 use crate::parts::Parts;
 use crate::runtime::driver::ExitRecord;
@@ -98,7 +99,9 @@ impl Containers {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn prune(&self, filter: &Filter) -> Result<ContainerPruneReport> {
-        prune::prune(&self.parts, filter).await
+        let report = prune::prune(&self.parts, filter).await?;
+        self.parts.tell_prune(EventKind::Container, report.reclaimed);
+        Ok(report)
     }
 }
 
@@ -134,7 +137,15 @@ impl Container {
                 .because("it is not running")
                 .with_remedy("start it first"));
         }
-        self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await
+        let session = self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await?;
+        facts::tell(&self.parts, &row, "attach", &[]);
+        Ok(session)
+    }
+
+    /// Tells in the store's events that somebody who was attached has left the program to itself.
+    pub async fn detached(&self) -> Result<()> {
+        facts::tell(&self.parts, &self.row().await?, "detach", &[]);
+        Ok(())
     }
 
     /// Runs another process in it.
@@ -155,7 +166,9 @@ impl Container {
     /// Stops it, if it runs, and starts it.
     pub async fn restart(&self, stop: StopSpec) -> Result<()> {
         stop::stop(self, stop).await?;
-        self.start().await
+        self.start().await?;
+        facts::tell(&self.parts, &self.row().await?, "restart", &[]);
+        Ok(())
     }
 
     /// Waits until it does not run, and gives how its last run ended. When this returns, the end is on record, and
@@ -167,7 +180,10 @@ impl Container {
     /// Changes the size of its terminal.
     pub async fn resize(&self, size: TerminalSize) -> Result<()> {
         let row = self.row().await?;
-        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await
+        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await?;
+        let (height, width) = (size.rows.to_string(), size.columns.to_string());
+        facts::tell(&self.parts, &row, "resize", &[("height", &height), ("width", &width)]);
+        Ok(())
     }
 
     /// Gives it another name.

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::lock::ContainerLock;
-use super::remove;
+use super::{facts, remove};
 use crate::error::{Faults, Result, Subject};
 use crate::id::ContainerId;
 use crate::network;
@@ -108,14 +108,18 @@ async fn end(
     clear(parts, &row, ending).await?;
     fault::point("end.cleared");
     let (id, end) = (row.id.clone(), exit.clone());
-    parts
+    let left = parts
         .store
         .write(Durability::Full, move |tx| {
             containers::end_run(tx, &id, end.run, end.finished, end.code, end.oom_killed)?;
-            endpoints::release(tx, &id)?;
-            if lost { containers::note_failure(tx, &id, LOST_TEXT) } else { Ok(()) }
+            if lost {
+                containers::note_failure(tx, &id, LOST_TEXT)?;
+            }
+            endpoints::release(tx, &id)
         })
         .await?;
+    network::endpoint::tell_left(parts, &left, &row.id);
+    facts::tell_volumes(parts, &row, "unmount");
     fault::point("end.recorded");
     forget_record(&place(parts, &row).exit_record).await?;
     row.finished = Some(exit.finished);

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, files, plan, reconcile};
+use super::{Container, facts, files, plan, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
@@ -98,8 +98,9 @@ async fn launch(
     let created = parts.runtime.create(bundle).await?;
     fault::point("start.created");
     if let (Some(wiring), Some(netns)) = (&wiring, &created.netns) {
-        wiring.connect(parts, netns.as_fd()).await?;
+        wiring.connect(parts, &row.id, netns.as_fd()).await?;
     }
+    facts::tell_volumes(parts, row, "mount");
     fault::point("start.connected");
     let session = match streams {
         Some(streams) => Some(parts.runtime.attach(&place, streams).await),
@@ -108,6 +109,10 @@ async fn launch(
     // First: if nobody is there to attach to, building failed, and this tells why.
     parts.runtime.start(&place).await?;
     let session = session.transpose()?;
+    if session.is_some() {
+        facts::tell(parts, row, "attach", &[]);
+    }
+    facts::tell(parts, row, "start", &[]);
     fault::point("start.started");
     Ok(session)
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Container, plan, reconcile};
+use super::{Container, facts, plan, reconcile};
 use crate::error::{Error, ErrorKind, Result};
+use crate::parts::Parts;
 use crate::runtime::driver::ExitRecord;
 use crate::spec::{Signal, StopSpec};
+use crate::store::containers::ContainerRow;
 
 /// Docker's patience where nobody says another.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +25,7 @@ pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
     let patience = stop.timeout.or(row.record.spec.stop_timeout).unwrap_or(PATIENCE);
     // That it ended in this very moment is what was asked for.
     ended_is_fine(parts.runtime.kill(&place, signal).await)?;
+    tell_kill(parts, &row, signal);
     let wait = parts.runtime.wait(&place);
     let ended = match patience {
         Duration::MAX => wait.await.map(drop),
@@ -30,12 +33,19 @@ pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
             Ok(ended) => ended.map(drop),
             Err(_) => {
                 ended_is_fine(parts.runtime.kill(&place, Signal::KILL).await)?;
+                tell_kill(parts, &row, Signal::KILL);
                 parts.runtime.wait(&place).await.map(drop)
             }
         },
     };
     ended?;
-    container.settled().await.map(drop)
+    container.settled().await?;
+    facts::tell(parts, &row, "stop", &[]);
+    Ok(())
+}
+
+fn tell_kill(parts: &Parts, row: &ContainerRow, signal: Signal) {
+    facts::tell(parts, row, "kill", &[("signal", &signal.number().to_string())]);
 }
 
 /// Sends a signal to its program.
@@ -47,6 +57,7 @@ pub(super) async fn kill(container: &Container, signal: Signal) -> Result<()> {
     }
     let place = reconcile::place(parts, &row);
     parts.runtime.kill(&place, signal).await?;
+    tell_kill(parts, &row, signal);
     if signal == Signal::KILL {
         // Nothing refuses this signal; docker tells of the end as well when it answers.
         parts.runtime.wait(&place).await?;

@@ -142,6 +142,19 @@ pub struct ExecBundle {
     pub terminal_size: Option<TerminalSize>,
     /// Nobody reads its output; it runs on when the caller goes.
     pub detach: bool,
+    /// Where its begin and its end are told.
+    pub events: Option<ExecEvents>,
+}
+
+/// What the events of a process in a container say.
+#[derive(Clone, Debug)]
+pub struct ExecEvents {
+    /// The journal that they are appended to; see [`System::events`](crate::System::events).
+    pub journal: PathBuf,
+    /// What its begin is called, `exec_start: sh`, as the inside of a JSON string.
+    pub start: String,
+    /// What they say of the process and its container, as the members of a JSON object.
+    pub attributes: String,
 }
 
 /// Runs containers.

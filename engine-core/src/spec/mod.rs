@@ -5,6 +5,7 @@
 
 mod capability;
 mod container;
+mod events;
 mod exec;
 mod filter;
 mod health;
@@ -25,6 +26,7 @@ mod words;
 
 pub(crate) use capability::CAPABILITIES;
 pub use container::{ContainerSpec, Lifetime, LogSpec, PullPolicy, RootSource};
+pub use events::EventsSpec;
 pub use exec::{AttachSpec, ExecSpec, TerminalSize};
 pub use filter::Filter;
 pub use health::{HealthSpec, HealthTest};

@@ -12,11 +12,11 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, ExecPlan, Namespaces, Root, RootSource, Streams,
+    Cgroup, CgroupMount, ContainerPlan, Device, ExecEvents, ExecPlan, Namespaces, Root, RootSource, Streams,
 };
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{Bundle, ExecBundle};
+use crate::runtime::driver::{Bundle, ExecBundle, Place};
 use crate::spec::{Lifetime, RootMount};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
@@ -74,8 +74,17 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
 }
 
 /// The plan for another process of a container whose group is `cgroup`.
-pub(super) fn exec(exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
+pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
+    let events = exec.events.as_ref().map(|events| {
+        Ok(ExecEvents {
+            journal: text(&events.journal, "the journal of events")?,
+            container: place.id.to_string(),
+            start: events.start.clone(),
+            attributes: events.attributes.clone(),
+        })
+    });
     Ok(ExecPlan {
+        events: events.transpose()?,
         namespaces: JOINED as u32,
         cgroup,
         process: process::process(&exec.process, &exec.user, exec.seccomp.as_ref())?,
