@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use self::events::EventStream;
-use crate::container::{Containers, ListSpec};
+use crate::container::{Containers, ListSpec, logs};
 use crate::error::{Faults, Result, Subject};
 use crate::id::ContainerId;
 use crate::parts::Parts;
@@ -77,7 +77,7 @@ impl System {
         network_drivers.extend(["host".to_owned(), "none".to_owned()]);
         details.insert(
             "Plugins".into(),
-            json!({ "Volume": volumes, "Network": network_drivers, "Log": ["json-file", "none"] }),
+            json!({ "Volume": volumes, "Network": network_drivers, "Log": logs::driver::names() }),
         );
         Ok(SystemInfo {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -7,9 +7,11 @@
 mod support;
 
 mod crash;
+mod events;
 mod images;
 mod input;
 mod life;
+mod logging;
 mod many;
 mod network;
 mod run;

@@ -4,6 +4,7 @@ mod attach;
 mod completion;
 mod create;
 mod each;
+mod events;
 mod exec;
 mod filter;
 pub(crate) mod help;
@@ -92,6 +93,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::image::Ls, images::images, ["images", "image ls", "image list"]),
     entry!(args::container::Attach, attach::attach, ["attach", "container attach"]),
     entry!(args::create::Create, create::create, ["create", "container create"]),
+    entry!(args::system::Events, events::events, ["events", "system events"]),
     entry!(args::image::History, history::history, ["history", "image history"]),
     entry!(args::image::Import, import::import, ["import", "image import"]),
     entry!(args::system::Info, info::info, ["info", "system info"]),

@@ -14,7 +14,7 @@ use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::init::{self, Stdio};
 use crate::log::Log;
-use crate::plan::ContainerPlan;
+use crate::plan::{ContainerPlan, Logging};
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
@@ -66,7 +66,7 @@ impl Monitor {
     fn build(plan: ContainerPlan, hub: &mut Hub, engine: u32) -> Result<Monitor> {
         let lock = take_lock(&plan.run_dir)?;
         let log = match &plan.streams.log {
-            Some(path) => Some(Log::open(path)?),
+            Some(path) => Some(Log::open(path, &logging(&plan), now())?),
             None => None,
         };
         let (ours, theirs) = sync::pair().step("make", "a socket pair")?;
@@ -259,6 +259,13 @@ impl Monitor {
             .push(" while it was built");
         failure(Cause::Step, Errno::CHILD, text.as_str(), "")
     }
+}
+
+/// How its output is logged. Children of a monitor that has joined a namespace of processes are in sight of another
+/// container, so there are none that compress.
+fn logging(plan: &ContainerPlan) -> Logging {
+    let alone = !plan.namespaces.join.iter().any(|(kind, _)| *kind == init::PID_NAMESPACE);
+    Logging { compress: plan.streams.logging.compress && alone, ..plan.streams.logging.clone() }
 }
 
 /// Sends the signal in a request's payload.

@@ -292,9 +292,19 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Ignores the signals that a terminal or a service manager sends to everybody: a monitor outlives its starter.
+/// Ignores the signals that a terminal or a service manager sends to everybody: a monitor outlives its starter. And
+/// those of a pipe that nobody reads and of a file that may not grow, which the calls tell of.
 pub(crate) fn ignore_signals() {
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE, libc::SIGTSTP] {
+    const IGNORED: [libc::c_int; 7] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGTSTP,
+        libc::SIGPIPE,
+        libc::SIGXFSZ,
+    ];
+    for signal in IGNORED {
         // SAFETY: SIG_IGN is no handler, so no code of ours is named.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::record::ContainerRecord;
-use super::{Container, facts, names, plan, view};
+use super::{Container, facts, logs, names, plan, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{PullEvent, Reporter};
 use crate::id::{ContainerId, ContainerName, VolumeName};
@@ -110,12 +110,7 @@ fn check(spec: &ContainerSpec) -> Result<()> {
             "a container without a network has no ports to publish",
         ));
     }
-    if !matches!(spec.log.driver.as_str(), "json-file" | "none") {
-        return Err(Error::new(ErrorKind::Unsupported, format!("log driver {:?}", spec.log.driver))
-            .because("the engine has no log driver of that name")
-            .with_remedy("use json-file or none"));
-    }
-    Ok(())
+    logs::driver::check(&spec.log)
 }
 
 fn check_directory(path: &Path) -> Result<()> {

@@ -11,7 +11,7 @@ pub(crate) mod info;
 mod inspect;
 mod list;
 mod lock;
-mod logs;
+pub(crate) mod logs;
 mod names;
 pub(crate) mod oci;
 mod plan;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, facts, files, plan, reconcile};
+use super::{Container, facts, files, logs, plan, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
@@ -87,7 +87,8 @@ async fn launch(
             terminal_size: spec.terminal_size,
             open_stdin: spec.open_stdin,
             stdin_once: spec.stdin_once,
-            log: (spec.log.driver != "none").then(|| files::log(parts, &row.id)),
+            log: files::log(parts, &row.id, &spec.log),
+            logging: logs::driver::logging(row, config.as_ref())?,
         },
         init: spec.init,
         lifetime: spec.lifetime,

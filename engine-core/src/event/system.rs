@@ -158,7 +158,9 @@ pub(crate) fn selects(filter: &Filter, event: &SystemEvent) -> bool {
     exact("type", event.kind.as_str())
         && exact("scope", "local")
         && action(filter, &event.action)
-        && [EventKind::Container, EventKind::Daemon, EventKind::Network, EventKind::Volume].into_iter().all(thing)
+        && [EventKind::Container, EventKind::Daemon, EventKind::Network, EventKind::Volume]
+            .into_iter()
+            .all(thing)
         && image(filter, event)
         && filter.labels(&event.attributes)
 }
@@ -192,7 +194,9 @@ mod tests {
     use super::*;
 
     fn event(kind: EventKind, action: &str, id: &str, attributes: &[(&str, &str)]) -> SystemEvent {
-        attributes.iter().fold(SystemEvent::now(kind, action, id), |event, (key, value)| event.with(key, *value))
+        attributes
+            .iter()
+            .fold(SystemEvent::now(kind, action, id), |event, (key, value)| event.with(key, *value))
     }
 
     fn filter(conditions: &[&str]) -> Filter {
@@ -226,7 +230,8 @@ mod tests {
             &[("image", "host:5000/box:1"), ("name", "web"), ("tier", "front")],
         );
         let exec = event(EventKind::Container, "exec_start: sh -c x", "abcdef", &[("name", "web")]);
-        let connect = event(EventKind::Network, "connect", "n1", &[("name", "bridge"), ("container", "abcdef")]);
+        let connect =
+            event(EventKind::Network, "connect", "n1", &[("name", "bridge"), ("container", "abcdef")]);
         for (conditions, chosen) in [
             (&[][..], [true, true, true]),
             (&["type=container"], [true, true, false]),
@@ -246,7 +251,11 @@ mod tests {
         ] {
             let filter = filter(conditions);
             assert!(check(&filter).is_ok());
-            assert_eq!([&start, &exec, &connect].map(|event| selects(&filter, event)), chosen, "{conditions:?}");
+            assert_eq!(
+                [&start, &exec, &connect].map(|event| selects(&filter, event)),
+                chosen,
+                "{conditions:?}"
+            );
         }
         assert!(check(&filter(&["colour=red"])).is_err());
     }

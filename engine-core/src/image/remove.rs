@@ -5,10 +5,10 @@
 //! a running container; the layers under a container that is left stay until it goes.
 
 use super::driver::{ImageRecord, NamedImage};
-use super::{facts, gc};
 use super::hold::{Collecting, collecting};
 use super::info::ImageRemoveReport;
 use super::resolve::{Named, find, no_such_image};
+use super::{facts, gc};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ContainerId, ImageId};
 use crate::parts::Parts;

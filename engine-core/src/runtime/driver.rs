@@ -88,6 +88,32 @@ pub struct Streams {
     pub stdin_once: bool,
     /// The file its output is logged to, in Docker's `json-file` format.
     pub log: Option<PathBuf>,
+    /// How it is logged.
+    pub logging: Logging,
+}
+
+/// How output is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// The file is put aside when it has so many bytes: it becomes `.1`, that `.2`, and so on.
+    pub max_size: Option<u64>,
+    /// So many files are kept, the current one included; the oldest go. Zero is one.
+    pub max_files: u32,
+    /// Compress what was put aside: it becomes `.1.gz`.
+    pub compress: bool,
+    /// What every entry says besides: a member of a JSON object with a comma after it, `"attrs":{"tag":"x"},`.
+    pub attributes: String,
+    /// The host's journal, which is told every line too.
+    pub journal: Option<HostJournal>,
+}
+
+/// The journal of the host, which speaks the native protocol of systemd's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostJournal {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Fields of every entry, each in a line of its own: `CONTAINER_NAME=web`.
+    pub fields: String,
 }
 
 /// What [`Runtime::create`] made.

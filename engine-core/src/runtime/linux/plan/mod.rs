@@ -12,11 +12,12 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, ExecEvents, ExecPlan, Namespaces, Root, RootSource, Streams,
+    Cgroup, CgroupMount, ContainerPlan, Device, ExecEvents, ExecPlan, HostJournal, Logging, Namespaces, Root,
+    RootSource, Streams,
 };
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{Bundle, ExecBundle, Place};
+use crate::runtime::driver::{self, Bundle, ExecBundle, Place};
 use crate::spec::{Lifetime, RootMount};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
@@ -67,6 +68,7 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
             open_stdin: bundle.streams.open_stdin,
             stdin_once: bundle.streams.stdin_once,
             log: bundle.streams.log.as_deref().map(|log| text(log, "the log")).transpose()?,
+            logging: logging(&bundle.streams.logging)?,
         },
         process: process::process(process, &bundle.user, linux.seccomp().as_ref())?,
         init: bundle.init,
@@ -91,6 +93,22 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
         stdin: exec.stdin,
         terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
         detach: exec.detach,
+    })
+}
+
+fn logging(logging: &driver::Logging) -> Result<Logging> {
+    let journal = logging.journal.as_ref().map(|journal| {
+        Ok(HostJournal {
+            socket: text(&journal.socket, "the socket of the host's journal")?,
+            fields: journal.fields.clone(),
+        })
+    });
+    Ok(Logging {
+        max_size: logging.max_size.unwrap_or(0),
+        max_files: logging.max_files,
+        compress: logging.compress,
+        attributes: logging.attributes.clone(),
+        journal: journal.transpose()?,
     })
 }
 
