@@ -1,7 +1,7 @@
 //! What happened, told to whoever watches.
 
-use crate::support::fixture::{Registry, busybox_tar};
 use crate::support::Sandbox;
+use crate::support::fixture::{Registry, busybox_tar};
 
 /// Kinds and actions of what was told since the beginning, with the filters given.
 fn told(sandbox: &Sandbox, filters: &[&str]) -> Vec<String> {
