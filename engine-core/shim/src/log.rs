@@ -6,6 +6,7 @@
 //! simply putting them together. Bytes that are no UTF-8 become U+FFFD, as JSON cannot hold them.
 
 mod compress;
+mod deflate;
 mod entry;
 mod files;
 mod journald;

@@ -5,15 +5,12 @@ use alloc::string::String;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use rustix::process::{WaitId, WaitIdOptions};
-use zlib_rs::crc32::crc32;
-use zlib_rs::{Deflate, DeflateFlush, Status};
 
+use super::deflate::Packer;
 use crate::sys::{self, Forked};
 
 /// What follows the name of a file that is compressed.
 pub(super) const SUFFIX: &str = ".gz";
-/// The fast end of what deflate offers: logs are much alike, and small soon.
-const LEVEL: i32 = 3;
 const CHUNK: usize = 64 << 10;
 /// It has time: the container has not.
 const NICE: i32 = 10;
@@ -60,8 +57,7 @@ fn work(plain: OwnedFd, to: &str) -> Option<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(to, flags, Mode::from_raw_mode(0o640)).ok()?;
     let stat = rustix::fs::fstat(&plain).ok()?;
-    write_all(&file, &header(stat.st_ino))?;
-    pack(&plain, &file)?;
+    pack(&plain, &file, &header(stat.st_ino))?;
     // A reader who wants what is younger need not look into it.
     let time = Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ };
     let times = Timestamps { last_access: time, last_modification: time };
@@ -79,30 +75,19 @@ fn header(inode: u64) -> [u8; 24] {
     header
 }
 
-fn pack(plain: &OwnedFd, file: &OwnedFd) -> Option<()> {
-    let mut deflate = Deflate::new(LEVEL, false, 15);
-    let (mut input, mut output) = (alloc::vec![0; CHUNK], alloc::vec![0; CHUNK]);
-    let (mut checksum, mut length) = (0, 0u32);
+fn pack(plain: &OwnedFd, file: &OwnedFd, header: &[u8]) -> Option<()> {
+    let mut packer = Packer::new(header);
+    let mut input = alloc::vec![0; CHUNK];
     loop {
         let read = rustix::io::retry_on_intr(|| rustix::io::read(plain, input.as_mut_slice())).ok()?;
-        let mut rest = input.get(..read)?;
-        checksum = crc32(checksum, rest);
-        length = length.wrapping_add(read as u32);
-        let flush = if read == 0 { DeflateFlush::Finish } else { DeflateFlush::NoFlush };
-        loop {
-            let (taken, given) = (deflate.total_in(), deflate.total_out());
-            let status = deflate.compress(rest, &mut output, flush).ok()?;
-            rest = rest.get((deflate.total_in() - taken) as usize..)?;
-            let given = (deflate.total_out() - given) as usize;
-            write_all(file, output.get(..given)?)?;
-            match status {
-                Status::StreamEnd => {
-                    let [a, b] = [checksum.to_le_bytes(), length.to_le_bytes()];
-                    return write_all(file, &[a, b].concat());
-                }
-                _ if rest.is_empty() && read > 0 && given < output.len() => break,
-                _ => {}
-            }
+        match read {
+            0 => packer.finish(),
+            _ => packer.add(input.get(..read)?),
+        }
+        write_all(file, &packer.out)?;
+        packer.out.clear();
+        if read == 0 {
+            return Some(());
         }
     }
 }
