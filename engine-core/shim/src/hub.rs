@@ -258,7 +258,7 @@ impl Hub {
         }
         if length >= self.reading.max(CHUNK) {
             self.reading = LARGE_READ;
-        } else if length < CHUNK / 2 && self.reading != 0 {
+        } else if length < CHUNK / 2 {
             self.reading = 0;
             self.buffer = Vec::new();
         }
