@@ -7,11 +7,13 @@
 mod support;
 
 mod crash;
+mod events;
 mod files;
 mod health;
 mod images;
 mod input;
 mod life;
+mod logging;
 mod many;
 mod network;
 mod restart;

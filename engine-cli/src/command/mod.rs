@@ -7,6 +7,7 @@ mod cp;
 mod create;
 mod diff;
 mod each;
+mod events;
 mod exec;
 mod export;
 mod filter;
@@ -102,6 +103,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::create::Create, create::create, ["create", "container create"]),
     entry!(args::container::Diff, diff::diff, ["diff", "container diff"]),
     entry!(args::container::Export, export::export, ["export", "container export"]),
+    entry!(args::system::Events, events::events, ["events", "system events"]),
     entry!(args::image::History, history::history, ["history", "image history"]),
     entry!(args::image::Import, import::import, ["import", "image import"]),
     entry!(args::system::Info, info::info, ["info", "system info"]),

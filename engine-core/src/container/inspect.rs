@@ -58,9 +58,10 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         })
         .collect();
     let show = |path: &Path| json!(path.display().to_string());
-    let log = match spec.log.driver.as_str() {
-        "none" => json!(""),
-        _ => show(&files::log(parts, &row.id)),
+    // Docker shows only the file that is a driver's own form.
+    let log = match (spec.log.driver.as_str(), files::log(parts, &row.id, &spec.log)) {
+        ("json-file", Some(path)) => show(&path),
+        _ => json!(""),
     };
     let details: BTreeMap<String, Value> = [
         ("ResolvConfPath", show(&etc.resolv_conf)),

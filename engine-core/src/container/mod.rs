@@ -8,15 +8,15 @@ mod commit;
 mod copy;
 mod create;
 mod diff;
-mod events;
 mod exec;
+mod facts;
 mod files;
 mod health;
 pub(crate) mod info;
 mod inspect;
 mod list;
 mod lock;
-mod logs;
+pub(crate) mod logs;
 mod names;
 pub(crate) mod oci;
 mod plan;
@@ -43,7 +43,7 @@ pub use logs::{LogEntry, LogStream};
 pub use prune::ContainerPruneReport;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Operation, PullEvent};
+use crate::event::{EventKind, Operation, PullEvent};
 use crate::id::{ContainerId, ContainerName, ImageId};
 use crate::image::driver::Change;
 use crate::parts::Parts;
@@ -109,7 +109,9 @@ impl Containers {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn prune(&self, filter: &Filter) -> Result<ContainerPruneReport> {
-        prune::prune(&self.parts, filter).await
+        let report = prune::prune(&self.parts, filter).await?;
+        self.parts.tell_prune(EventKind::Container, report.reclaimed);
+        Ok(report)
     }
 }
 
@@ -140,7 +142,15 @@ impl Container {
     pub async fn attach(&self, streams: AttachSpec) -> Result<Session> {
         let row = self.row().await?;
         reconcile::require_running(self, &row).await?;
-        self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await
+        let session = self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await?;
+        facts::tell(&self.parts, &row, "attach", &[]);
+        Ok(session)
+    }
+
+    /// Tells in the store's events that somebody who was attached has left the program to itself.
+    pub async fn detached(&self) -> Result<()> {
+        facts::tell(&self.parts, &self.row().await?, "detach", &[]);
+        Ok(())
     }
 
     /// Runs another process in it.
@@ -161,7 +171,9 @@ impl Container {
     /// Stops it, if it runs, and starts it.
     pub async fn restart(&self, stop: StopSpec) -> Result<()> {
         stop::stop(self, stop).await?;
-        self.start().await
+        self.start().await?;
+        facts::tell(&self.parts, &self.row().await?, "restart", &[]);
+        Ok(())
     }
 
     /// Waits until its program ends, and gives how it did; at once if it does not run. Unless it is started again
@@ -179,7 +191,10 @@ impl Container {
     /// Changes the size of its terminal.
     pub async fn resize(&self, size: TerminalSize) -> Result<()> {
         let row = self.row().await?;
-        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await
+        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await?;
+        let (height, width) = (size.rows.to_string(), size.columns.to_string());
+        facts::tell(&self.parts, &row, "resize", &[("height", &height), ("width", &width)]);
+        Ok(())
     }
 
     /// Gives it another name.

@@ -88,6 +88,7 @@ impl Bench {
             spec: crate::ContainerSpec::image(image.as_str()),
             image: Some(image.clone()),
             chain: named.image.chain(),
+            image_labels: Default::default(),
         };
         self.parts
             .store
