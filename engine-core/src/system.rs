@@ -10,6 +10,7 @@ use crate::container::{Containers, ListSpec};
 use crate::error::{Faults, Result, Subject};
 use crate::id::ContainerId;
 use crate::parts::Parts;
+use crate::runtime::choice::DEFAULT;
 use crate::store::{blocking, containers};
 use crate::{image, network, volume};
 
@@ -75,6 +76,9 @@ impl System {
             "Plugins".into(),
             json!({ "Volume": volumes, "Network": network_drivers, "Log": ["json-file", "none"] }),
         );
+        let runtimes = self.parts.runtimes.names().map(|name| (name.to_owned(), json!({ "path": name })));
+        details.insert("Runtimes".into(), runtimes.collect::<serde_json::Map<_, _>>().into());
+        details.insert("DefaultRuntime".into(), json!(DEFAULT));
         Ok(SystemInfo {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             containers: containers.len(),
@@ -185,7 +189,6 @@ fn host() -> Result<BTreeMap<String, Value>> {
         ("CgroupDriver".into(), json!("cgroupfs")),
         ("CgroupVersion".into(), json!(if unified { "2" } else { "1" })),
         ("SecurityOptions".into(), json!(["name=seccomp,profile=builtin"])),
-        ("DefaultRuntime".into(), json!("engine")),
     ]))
 }
 

@@ -35,6 +35,8 @@ mod failure;
 #[cfg(feature = "program")]
 mod filesystem;
 #[cfg(feature = "program")]
+mod held;
+#[cfg(feature = "program")]
 mod hub;
 #[cfg(feature = "program")]
 mod identity;
@@ -56,6 +58,8 @@ mod sync;
 mod sys;
 #[cfg(feature = "program")]
 mod teardown;
+#[cfg(feature = "program")]
+mod theirs;
 
 /// The helper program, static, for this architecture.
 #[cfg(feature = "embedded")]

@@ -19,10 +19,11 @@ use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
 use crate::wire::{Cause, Exit, Failure, Kind};
-use crate::{record, teardown};
+use crate::{held, record, teardown};
 
 /// Builds the container and looks after it. `held` are descriptors to keep open for as long as it lives.
-pub(crate) fn run(control: OwnedFd, plan: ContainerPlan, held: Vec<OwnedFd>) {
+pub(crate) fn run(control: OwnedFd, mut plan: ContainerPlan, held: Vec<OwnedFd>) {
+    held::name(&mut plan, &held);
     let mut hub = Hub::default();
     let engine = hub.add_client(control, 0);
     match Monitor::build(plan, &mut hub, engine) {

@@ -105,6 +105,11 @@ impl Rootfs {
                 move_to(tree.as_fd(), target.as_fd(), &mount.target)?;
             }
             MountSource::Cgroups(hierarchies) => self.cgroups(mount, attributes, hierarchies)?,
+            MountSource::Theirs { namespace, path } => {
+                let tree = crate::theirs::copy(namespace, path)?;
+                let target = self.directory(&mount.target, mount.system)?;
+                move_to(tree.as_fd(), target.as_fd(), &mount.target)?;
+            }
         }
         Ok(())
     }
@@ -363,7 +368,7 @@ fn link_target(parent: &str, link: &[u8], name: &str) -> Result<String> {
 }
 
 /// A detached copy of what `fd` stands for.
-fn clone_of(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn clone_of(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
     let mut flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::record::ContainerRecord;
-use super::{Container, names, plan, view};
+use super::{Container, names, plan, sharing, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{PullEvent, Reporter};
 use crate::id::{ContainerId, ContainerName, VolumeName};
@@ -30,6 +30,9 @@ pub(super) async fn create(
     reporter: Reporter<PullEvent>,
 ) -> Result<Container> {
     check(&spec)?;
+    sharing::check(&spec)?;
+    parts.runtimes.get(spec.runtime.as_deref())?;
+    sharing::resolve(&parts, &mut spec).await?;
     let image = match &spec.root {
         RootSource::Image(name) => {
             Some(image::resolve::ensure(&parts, name, spec.pull, spec.platform.clone(), &reporter).await?)

@@ -1,7 +1,7 @@
 //! Another process in a running container.
 
 use super::plan::Prepared;
-use super::{Container, files, plan, reconcile};
+use super::{Container, files, plan, reconcile, sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::driver::{ExecBundle, UserSpec};
 use crate::runtime::session::Session;
@@ -19,9 +19,11 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
     let config = plan::image_config(parts, &row.record).await?;
     // Mounts belong to the first process.
     let files = files::EtcFiles::of(parts, &row.id);
-    let hostname = files::hostname(&row);
+    let donor = sharing::network_of(parts, &row).await?;
+    let hostname = files::hostname(donor.as_ref().unwrap_or(&row));
+    let (mounts, joined) = (Vec::new(), [].as_slice());
     let prepared =
-        Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts: Vec::new(), files };
+        Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts, files, joined };
     let (process, seccomp) = prepared.exec(parts, &exec)?;
     let user = exec.user.clone().unwrap_or_else(|| plan::user(&row.record.spec, config.as_ref()));
     let bundle = ExecBundle {

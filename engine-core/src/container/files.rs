@@ -10,7 +10,7 @@ use crate::id::ContainerId;
 use crate::network::endpoint::Wiring;
 use crate::network::names::{HOSTS, Hosts, ResolvConf};
 use crate::parts::Parts;
-use crate::spec::{ContainerSpec, NetworkMode};
+use crate::spec::{ContainerSpec, NamespaceMode, NetworkMode};
 use crate::store::blocking;
 use crate::store::containers::ContainerRow;
 
@@ -40,12 +40,12 @@ pub(super) fn log(parts: &Parts, id: &ContainerId) -> PathBuf {
 
 /// Its host name: in the host's network it is the host's, unless one was asked for.
 pub(super) fn hostname(row: &ContainerRow) -> String {
-    match (&row.record.spec.hostname, &row.record.spec.network) {
+    let spec = &row.record.spec;
+    let of_host = spec.network == NetworkMode::Host || spec.uts == NamespaceMode::Host;
+    match (&spec.hostname, of_host) {
         (Some(name), _) => name.clone(),
-        (None, NetworkMode::Host) => {
-            rustix::system::uname().nodename().to_str().unwrap_or("localhost").to_owned()
-        }
-        (None, _) => row.id.short().to_owned(),
+        (None, true) => rustix::system::uname().nodename().to_str().unwrap_or("localhost").to_owned(),
+        (None, false) => row.id.short().to_owned(),
     }
 }
 
@@ -79,6 +79,13 @@ pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wir
     })
     .await?;
     Ok(files)
+}
+
+/// Those of the container whose network it is in; its own directory is made all the same.
+pub(super) async fn shared(parts: &Parts, row: &ContainerRow, donor: &ContainerRow) -> Result<EtcFiles> {
+    let directory = parts.container_dir(&row.id);
+    blocking(move || make_directory(&directory)).await?;
+    Ok(EtcFiles::of(parts, &donor.id))
 }
 
 /// The servers that the container asks.

@@ -12,6 +12,7 @@ use crate::id::NetworkId;
 use crate::image::config::RunConfig;
 use crate::network::driver::{Endpoint, PublishedPort};
 use crate::parts::Parts;
+use crate::runtime::choice::DEFAULT as DEFAULT_RUNTIME;
 use crate::spec::{
     ContainerSpec, MountKind, MountSpec, NetworkMode, PortSpec, Propagation, Resources, Seccomp,
 };
@@ -223,7 +224,7 @@ fn host_config(spec: &ContainerSpec) -> Value {
         "Sysctls": spec.sysctls,
         "UTSMode": "", "UsernsMode": "",
         "ShmSize": spec.shm_size.unwrap_or(64 << 20),
-        "Runtime": "engine", "Isolation": "", "ConsoleSize": [0, 0],
+        "Runtime": spec.runtime.as_deref().unwrap_or(DEFAULT_RUNTIME), "Isolation": "", "ConsoleSize": [0, 0],
         "Init": spec.init,
         "CgroupParent": spec.cgroup_parent.clone().unwrap_or_default(),
     });

@@ -19,6 +19,7 @@ pub(crate) mod reconcile;
 pub(crate) mod record;
 mod remove;
 mod rename;
+mod sharing;
 mod start;
 mod state;
 mod stop;

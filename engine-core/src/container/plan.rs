@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::LinuxNamespaceType;
+
 use super::files::EtcFiles;
 use super::oci::{ExecParts, HostDevices, NetworkFiles, NetworkNamespace, ResolvedMount, SpecInput};
 use super::record::ContainerRecord;
@@ -26,6 +28,7 @@ pub(super) struct Prepared<'a> {
     pub(super) hostname: &'a str,
     pub(super) mounts: Vec<ResolvedMount>,
     pub(super) files: EtcFiles,
+    pub(super) joined: &'a [(LinuxNamespaceType, PathBuf)],
 }
 
 impl Prepared<'_> {
@@ -44,6 +47,7 @@ impl Prepared<'_> {
             mounts: &self.mounts,
             files: Some(files),
             network: namespace(&spec.network),
+            joined: self.joined,
             cgroup: &cgroup,
             host: parts.host()?,
             devices: &HostDevices::find(spec)?,
@@ -65,6 +69,7 @@ fn namespace(network: &NetworkMode) -> NetworkNamespace {
     match network {
         NetworkMode::Host => NetworkNamespace::Host,
         NetworkMode::Network(_) | NetworkMode::None => NetworkNamespace::Own,
+        NetworkMode::Container(_) => NetworkNamespace::Joined,
     }
 }
 
@@ -92,6 +97,7 @@ pub(super) fn check(
         mounts: &[],
         files: None,
         network: namespace(&spec.network),
+        joined: &[],
         cgroup: &place.cgroup,
         host: parts.host()?,
         devices: &HostDevices::find(spec)?,

@@ -5,14 +5,14 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, files, plan, reconcile};
+use super::{Container, files, plan, reconcile, sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
 use crate::parts::Parts;
 use crate::runtime::driver::{Bundle, Streams, UserSpec};
 use crate::runtime::session::Session;
-use crate::spec::{AttachSpec, NetworkMode, PortSpec, RootMount, RootSource, Timestamp};
+use crate::spec::{AttachSpec, NamespaceMode, NetworkMode, PortSpec, RootMount, RootSource, Timestamp};
 use crate::store::containers::{self, ContainerRow};
 use crate::store::{Durability, blocking};
 use crate::sys::fault;
@@ -57,23 +57,29 @@ async fn launch(
     let spec = &row.record.spec;
     let place = reconcile::place(parts, row);
     let config = plan::image_config(parts, &row.record).await?;
+    let shared = sharing::take(parts, spec).await?;
     let wiring = match &spec.network {
         NetworkMode::Network(name) => {
             let ports: Vec<PortSpec> = plan::ports(spec, config.as_ref())?;
             Some(endpoint::reserve(parts, &row.id, name, &ports).await?)
         }
-        NetworkMode::Host | NetworkMode::None => None,
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => None,
     };
     fault::point("start.reserved");
     let root = root(parts, row).await?;
     let mounts = plan::mounts(parts, row).await?;
-    let files = files::write(parts, row, wiring.as_ref()).await?;
-    let hostname = files::hostname(row);
-    let oci = Prepared { row, config: config.as_ref(), hostname: &hostname, mounts, files }.spec(parts)?;
-    let (mut wiring, mut held, mut teardown) = (wiring, Vec::new(), Vec::new());
+    let (hostname, files) = match sharing::network_of(parts, row).await? {
+        // In another one's network it has that one's files.
+        Some(donor) => (files::hostname(&donor), files::shared(parts, row, &donor).await?),
+        None => (files::hostname(row), files::write(parts, row, wiring.as_ref()).await?),
+    };
+    let joined = &shared.joined;
+    let oci =
+        Prepared { row, config: config.as_ref(), hostname: &hostname, mounts, files, joined }.spec(parts)?;
+    let (mut wiring, mut held, mut teardown) = (wiring, shared.held, Vec::new());
     if let Some(wiring) = &mut wiring {
         // The monitor keeps the ports, and gives them back.
-        held = std::mem::take(&mut wiring.held);
+        held.append(&mut wiring.held);
         teardown = std::mem::take(&mut wiring.teardown);
     }
     let bundle = Bundle {
@@ -89,11 +95,13 @@ async fn launch(
             stdin_once: spec.stdin_once,
             log: (spec.log.driver != "none").then(|| files::log(parts, &row.id)),
         },
-        init: spec.init,
+        // As in docker: only what is process 1 has orphans to look after.
+        init: spec.init && spec.pid == NamespaceMode::Private,
         lifetime: spec.lifetime,
         durable: !spec.auto_remove,
         held,
         teardown,
+        shm: shared.shm,
     };
     let created = parts.runtime.create(bundle).await?;
     fault::point("start.created");

@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use oci_spec::runtime::{LinuxResources, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
@@ -35,6 +35,9 @@ pub struct Place {
     pub exit_record: PathBuf,
     /// Its group in the cgroup tree, from the tree's root: `/engine/<id>`.
     pub cgroup: String,
+    /// The name of the runtime that runs it; the engine's own unless given.
+    #[serde(default)]
+    pub runtime: Option<String>,
 }
 
 /// All that is needed to build a container: an OCI bundle, and what the specification leaves to the caller.
@@ -62,10 +65,13 @@ pub struct Bundle {
     pub lifetime: Lifetime,
     /// Make the exit record durable before telling of it; needless for a container that removes itself.
     pub durable: bool,
-    /// Descriptors to keep open for as long as the container lives: the host's ports.
+    /// Descriptors to keep open for as long as the container lives: the host's ports, and what the configuration names
+    /// as `/proc/<this process>/fd/<number>`: namespaces to join, and sources of mounts.
     pub held: Vec<OwnedFd>,
     /// Netlink messages to send when it has ended; see [`NetworkDriver::teardown`](crate::NetworkDriver::teardown).
     pub teardown: Vec<Vec<u8>>,
+    /// The mount namespace of a container whose `/dev/shm` is this one's too.
+    pub shm: Option<OwnedFd>,
 }
 
 /// Who runs a program.
@@ -191,6 +197,12 @@ pub trait Runtime: Send + Sync {
     /// As [`Runtime::create`], and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not
     /// run.
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
+
+    /// Namespaces of a running container, one for each of `kinds` and in their order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not run.
+    async fn namespaces(&self, place: &Place, kinds: &[LinuxNamespaceType]) -> Result<Vec<OwnedFd>>;
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;

@@ -19,6 +19,9 @@ pub struct SecuritySpec {
     pub no_new_privileges: bool,
     /// Leave nothing of `/proc` and `/sys` masked or read-only.
     pub unmask_system_paths: bool,
+    /// Its control groups are writable inside. For control groups of version 2.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub writable_cgroups: bool,
     /// Devices of the host it may use.
     pub devices: Vec<DeviceSpec>,
     /// Further rules for devices, as `--device-cgroup-rule` takes them: `c 1:3 mr`.

@@ -49,6 +49,7 @@ pub(super) fn input(wish: &Wish) -> SpecInput<'_> {
             resolv_conf: Path::new("/files/resolv.conf"),
         }),
         network: NetworkNamespace::Own,
+        joined: &[],
         cgroup: "/engine/0123",
         host: &wish.host,
         devices: &wish.devices,

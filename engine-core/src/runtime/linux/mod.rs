@@ -10,6 +10,7 @@ mod client;
 mod create;
 mod delete;
 mod exec;
+mod namespaces;
 mod plan;
 pub(crate) mod seccomp;
 mod spawn;
@@ -19,12 +20,13 @@ mod tests;
 mod wait;
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources};
 
 use self::cgroup::Cgroups;
 use self::client::Client;
@@ -148,6 +150,11 @@ impl Runtime for LinuxRuntime {
 
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session> {
         conversation(self.at(place, move |host, place| exec::exec(host, place, &exec)).await?)
+    }
+
+    async fn namespaces(&self, place: &Place, kinds: &[LinuxNamespaceType]) -> Result<Vec<OwnedFd>> {
+        let kinds = kinds.to_vec();
+        self.at(place, move |_, place| namespaces::of(place, &kinds)).await
     }
 
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {

@@ -75,6 +75,7 @@ impl Fixture {
             run_dir: directory.join("run"),
             exit_record: directory.join("exit"),
             cgroup: format!("{}/{id}", self.cgroup),
+            runtime: None,
             id,
         };
         self.places.lock().expect("no panic").push(place.clone());
@@ -210,6 +211,7 @@ pub(super) fn bundle(
         durable: false,
         held: Vec::new(),
         teardown: Vec::new(),
+        shm: None,
     }
 }
 
