@@ -13,4 +13,5 @@ mod life;
 mod many;
 mod network;
 mod run;
+mod spaces;
 mod volumes;

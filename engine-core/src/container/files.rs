@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Result, Subject};
 use crate::id::ContainerId;
 use crate::network::endpoint::Wiring;
-use crate::network::names::{HOSTS, Hosts, ResolvConf};
+use crate::network::names::{HOSTS, Hosts, Linked, ResolvConf};
 use crate::parts::Parts;
 use crate::spec::{ContainerSpec, NamespaceMode, NetworkMode};
 use crate::store::blocking;
@@ -50,7 +50,12 @@ pub(super) fn hostname(row: &ContainerRow) -> String {
 }
 
 /// Writes the files of `/etc` for a run of the container.
-pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wiring>) -> Result<EtcFiles> {
+pub(super) async fn write(
+    parts: &Parts,
+    row: &ContainerRow,
+    wiring: Option<&Wiring>,
+    links: &[Linked],
+) -> Result<EtcFiles> {
     let files = EtcFiles::of(parts, &row.id);
     let hostname = hostname(row);
     let spec = &row.record.spec;
@@ -59,6 +64,7 @@ pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wir
         hostname: &hostname,
         domainname: spec.domainname.as_deref(),
         extra: &spec.extra_hosts,
+        links,
         gateway: wiring.and_then(|wiring| wiring.network.plan.gateway),
     };
     let hosts = match spec.network {

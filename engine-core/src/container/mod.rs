@@ -8,6 +8,7 @@ mod exec;
 mod files;
 pub(crate) mod info;
 mod inspect;
+mod links;
 mod list;
 mod lock;
 mod logs;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, files, plan, reconcile, sharing};
+use super::{Container, files, links, plan, reconcile, sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
@@ -61,17 +61,19 @@ async fn launch(
     let wiring = match &spec.network {
         NetworkMode::Network(name) => {
             let ports: Vec<PortSpec> = plan::ports(spec, config.as_ref())?;
-            Some(endpoint::reserve(parts, &row.id, name, &ports).await?)
+            let wish = endpoint::Wish { ports: &ports, endpoint: &spec.endpoint };
+            Some(endpoint::reserve(parts, &row.id, name, wish).await?)
         }
         NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => None,
     };
     fault::point("start.reserved");
+    let links = links::resolve(parts, row, wiring.as_ref()).await?;
     let root = root(parts, row).await?;
     let mounts = plan::mounts(parts, row).await?;
     let (hostname, files) = match sharing::network_of(parts, row).await? {
         // In another one's network it has that one's files.
         Some(donor) => (files::hostname(&donor), files::shared(parts, row, &donor).await?),
-        None => (files::hostname(row), files::write(parts, row, wiring.as_ref()).await?),
+        None => (files::hostname(row), files::write(parts, row, wiring.as_ref(), &links).await?),
     };
     let joined = &shared.joined;
     let oci =

@@ -13,6 +13,7 @@ mod paths;
 mod process;
 mod resources;
 mod seccomp;
+mod security;
 mod sysctls;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::spec::{ContainerSpec, ExecSpec, IpcMode, NamespaceMode};
 pub(crate) use devices::HostDevices;
 pub(crate) use host::HostFacts;
 pub(crate) use mounts::ResolvedMount;
+pub(crate) use paths::shown as system_paths;
 pub(crate) use resources::limits;
 
 /// The version of the specification that the configuration follows.
@@ -90,6 +92,7 @@ pub(crate) enum NetworkNamespace {
 /// cannot be.
 pub(crate) fn spec(input: &SpecInput<'_>) -> Result<Spec> {
     let container = input.container;
+    security::check(container, input.host)?;
     let own_uts = container.uts == NamespaceMode::Private;
     let capabilities = capabilities::decide(&container.security, input.host)?;
     let mut spec = Spec::default();

@@ -33,6 +33,9 @@ pub(super) fn host() -> HostFacts {
         memory_nodes: "0".parse().expect("a list"),
         throttles: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
         cgroup_v2: false,
+        realtime: false,
+        apparmor: false,
+        selinux: false,
     }
 }
 
