@@ -6,7 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod crash;
+mod flags;
 mod images;
 mod input;
 mod life;

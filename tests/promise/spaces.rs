@@ -292,3 +292,59 @@ fn what_the_engine_does_not_have_is_refused_by_name() {
     .ok();
     run(&sandbox, &["--disable-content-trust", "--security-opt", "label=disable"], "true").ok();
 }
+
+#[test]
+fn a_part_of_a_volume_is_mounted_and_no_link_in_it_leads_out() {
+    let sandbox = Sandbox::new("subpath");
+    sandbox.busybox();
+    run(
+        &sandbox,
+        &["-v", "data:/data"],
+        "mkdir -p /data/a/b; echo part > /data/a/b/file; ln -s / /data/up; \
+        ln -s a /data/link; ln -s ../../../../../../.. /data/out",
+    )
+    .ok();
+    let part = |path: &str| format!("source=data,target=/part,volume-subpath={path}");
+    assert_eq!(run(&sandbox, &["--mount", &part("a/b")], "cat /part/file; ls /part").ok(), "part\nfile");
+    assert_eq!(run(&sandbox, &["--mount", &part("link/b/file")], "cat /part").ok(), "part");
+    // The volume's own root is as far up as a link leads.
+    assert_eq!(run(&sandbox, &["--mount", &part("up")], "ls /part").ok(), "a\nlink\nout\nup");
+    assert_eq!(run(&sandbox, &["--mount", &part("out/a")], "ls /part").ok(), "b");
+    // It can be started again, and is as it was.
+    let mount = part("a");
+    sandbox.engine(&["run", "--name", "again", "--mount", &mount, "busybox", "ls", "/part"]).ok();
+    assert_eq!(sandbox.engine(&["start", "-a", "again"]).ok(), "b");
+    run(&sandbox, &["--mount", &part("nosuch")], "true").fails(125, ["nosuch"]);
+    for bad in ["../x", "/etc", "a/../.."] {
+        run(&sandbox, &["--mount", &part(bad)], "true")
+            .fails(125, ["must be a relative path within the volume"]);
+    }
+    run(&sandbox, &["--mount", "target=/part,volume-subpath=a"], "true").fails(125, ["anonymous volumes"]);
+}
+
+#[test]
+fn a_read_only_bind_mount_says_how_far_down_it_is_that() {
+    let sandbox = Sandbox::new("recursive");
+    sandbox.busybox();
+    let top = sandbox.dir().join("top");
+    std::fs::create_dir_all(top.join("below")).expect("a directory");
+    crate::support::run(
+        std::process::Command::new("mount").args(["-t", "tmpfs", "none"]).arg(top.join("below")),
+    );
+    let tried = |more: &str| {
+        let mount = format!("type=bind,source={},target=/top,readonly{more}", top.display());
+        let script =
+            "(: > /top/x) 2>/dev/null && echo top; (: > /top/below/x) 2>/dev/null && echo below; true";
+        run(&sandbox, &["--mount", &mount], script)
+    };
+    let said =
+        ["", ",bind-recursive=enabled", ",bind-recursive=readonly", ",bind-recursive=writable"].map(&tried);
+    let disabled = tried(",bind-recursive=disabled");
+    let refused = tried(",bind-recursive=readonly,bind-propagation=rshared");
+    crate::support::run(std::process::Command::new("umount").arg(top.join("below")));
+    assert_eq!(said.map(|ran| ran.ok().to_owned()), ["", "", "", "below"]);
+    assert_eq!(disabled.ok(), "");
+    refused.fails(125, ["requires 'bind-propagation=rprivate'"]);
+    let writable = format!("type=bind,source={},target=/top,bind-recursive=readonly", top.display());
+    run(&sandbox, &["--mount", &writable], "true").fails(125, ["requires 'readonly'"]);
+}

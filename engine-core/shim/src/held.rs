@@ -3,9 +3,16 @@
 use alloc::string::String;
 
 use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
+use crate::failure::{Result, Step, failure};
 use crate::plan::{ContainerPlan, HELD, MountSource};
 use crate::text::Text;
+use crate::wire::Cause;
+
+/// What all paths of descriptors begin with.
+pub(crate) const DESCRIPTORS: &str = "/proc/self/fd/";
 
 /// Puts paths in the stead of places among `held`. One that there is not stays as it is, and is no path.
 pub(crate) fn name(plan: &mut ContainerPlan, held: &[OwnedFd]) {
@@ -13,7 +20,7 @@ pub(crate) fn name(plan: &mut ContainerPlan, held: &[OwnedFd]) {
         let place = path.strip_prefix(HELD).and_then(|place| place.parse::<usize>().ok());
         if let Some(descriptor) = place.and_then(|place| held.get(place)) {
             let mut text = Text::default();
-            text.push("/proc/self/fd/").number(descriptor.as_raw_fd().into());
+            text.push(DESCRIPTORS).number(descriptor.as_raw_fd().into());
             *path = text.into();
         }
     };
@@ -27,4 +34,21 @@ pub(crate) fn name(plan: &mut ContainerPlan, held: &[OwnedFd]) {
             MountSource::Filesystem { .. } | MountSource::Cgroups(_) => {}
         }
     }
+}
+
+/// The file that a descriptor stands for, in the mount namespace of this process: a mount can be copied from there
+/// only, and the descriptor is from another one. It is where the kernel says that it is, or it was moved; a link that
+/// somebody put in its place meanwhile leads to another file, which is not taken for it.
+pub(crate) fn in_this_namespace(path: &str) -> Result<OwnedFd> {
+    let held = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step("open", path)?;
+    let name = rustix::fs::readlinkat(CWD, path, alloc::vec::Vec::new()).step("read", path)?;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let here = rustix::fs::openat2(CWD, name.as_c_str(), flags, Mode::empty(), resolve)
+        .step("open bind source", path)?;
+    let identity = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    if identity(&held).step("examine", path)? != identity(&here).step("examine", path)? {
+        return Err(failure(Cause::Escape, Errno::STALE, "a bind source was moved while it was mounted", ""));
+    }
+    Ok(here)
 }

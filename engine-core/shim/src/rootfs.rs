@@ -14,6 +14,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::failure::{Result, Step, failure};
 use crate::filesystem::{filesystem, overlay};
+use crate::held;
 use crate::plan::{Attributes, CgroupMount, Mount, MountSource, Root, RootSource};
 use crate::sys;
 use crate::wire::Cause;
@@ -275,6 +276,10 @@ pub(crate) fn resolve_in(
 
 /// A copy of what is mounted at `path` of the host, as it is.
 fn open_source(path: &str, recursive: bool) -> Result<OwnedFd> {
+    if path.starts_with(held::DESCRIPTORS) {
+        let here = held::in_this_namespace(path)?;
+        return clone_of(here.as_fd(), recursive).step("open bind source", path);
+    }
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;

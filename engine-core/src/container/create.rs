@@ -96,6 +96,9 @@ fn check(spec: &ContainerSpec) -> Result<()> {
                 "the path in the container must be absolute and not \"/\"",
             ));
         }
+        if let MountKind::Volume(VolumeMountSpec { subpath: Some(path), name, .. }) = &mount.kind {
+            check_subpath(path, name.is_some())?;
+        }
         if mount.target.contains('\0') {
             return Err(Error::invalid(subject(), "a path cannot hold a zero byte"));
         }
@@ -116,6 +119,22 @@ fn check(spec: &ContainerSpec) -> Result<()> {
             .with_remedy("use json-file or none"));
     }
     Ok(())
+}
+
+/// A part of a volume is named by a path within it, and only a volume that is there has parts.
+fn check_subpath(path: &str, named: bool) -> Result<()> {
+    let wrong = |reason: &str| Err(Error::invalid(format!("volume subpath {path:?}"), reason));
+    if !named {
+        return wrong("must not set Subpath when using anonymous volumes");
+    }
+    match path.is_empty()
+        || path.starts_with('/')
+        || path.contains('\0')
+        || path.split('/').any(|part| part == "..")
+    {
+        true => wrong("subpath must be a relative path within the volume"),
+        false => Ok(()),
+    }
 }
 
 fn check_directory(path: &Path) -> Result<()> {
@@ -175,7 +194,9 @@ async fn fill_volumes(
 ) -> Result<()> {
     let wanted = |name: &VolumeName| {
         record.spec.mounts.iter().find_map(|mount| match &mount.kind {
-            MountKind::Volume(volume) if volume.name.as_ref() == Some(name) && !volume.no_copy => {
+            MountKind::Volume(volume)
+                if volume.name.as_ref() == Some(name) && !volume.no_copy && volume.subpath.is_none() =>
+            {
                 Some(mount.target.clone())
             }
             _ => None,

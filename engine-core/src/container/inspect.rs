@@ -244,6 +244,9 @@ fn host_config(spec: &ContainerSpec, name: &ContainerName) -> Value {
         let (masked, read_only) = oci::system_paths(&spec.security);
         host.insert("MaskedPaths".into(), masked);
         host.insert("ReadonlyPaths".into(), read_only);
+        if !spec.annotations.is_empty() {
+            host.insert("Annotations".into(), json!(spec.annotations));
+        }
         host.insert("DeviceCgroupRules".into(), list(&spec.security.device_rules));
         let tmpfs: Map<String, Value> = spec
             .mounts

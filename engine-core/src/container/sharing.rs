@@ -2,15 +2,14 @@
 //! identifiers when it is created; when it is started, the other one must be running, and its namespaces are taken as
 //! descriptors, which stay what they are whatever becomes of it.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use oci_spec::runtime::LinuxNamespaceType;
-
-use super::{find, reconcile};
+use super::{find, plan, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::parts::Parts;
+use crate::runtime::driver::NamespaceKind;
 use crate::spec::{ContainerSpec, IpcMode, MountKind, MountSpec, NamespaceMode, NetworkMode};
 use crate::store::containers::ContainerRow;
 
@@ -21,7 +20,7 @@ const DEPTH: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// The namespaces, by the paths that stand for `held` in this process.
-    pub(super) joined: Vec<(LinuxNamespaceType, PathBuf)>,
+    pub(super) joined: Vec<(NamespaceKind, PathBuf)>,
     /// The namespaces.
     pub(super) held: Vec<OwnedFd>,
     /// The mount namespace of the one whose shared memory it has.
@@ -29,8 +28,8 @@ pub(super) struct Shared {
 }
 
 /// The other containers of a wish, each with what is shared and how docker calls that.
-fn others(spec: &mut ContainerSpec) -> Vec<(&mut String, LinuxNamespaceType, &'static str)> {
-    use LinuxNamespaceType as T;
+fn others(spec: &mut ContainerSpec) -> Vec<(&mut String, NamespaceKind, &'static str)> {
+    use NamespaceKind as T;
     let mut others = Vec::new();
     if let NetworkMode::Container(name) = &mut spec.network {
         others.push((name, T::Network, "network namespace"));
@@ -98,7 +97,7 @@ fn borrowed(mut mount: MountSpec, read_only: bool) -> Option<MountSpec> {
 
 /// Takes what a run shares from those it shares it with.
 pub(super) async fn take(parts: &Parts, spec: &ContainerSpec) -> Result<Shared> {
-    use LinuxNamespaceType as T;
+    use NamespaceKind as T;
     let mut shared = Shared::default();
     // Most share nothing, and this costs them nothing.
     let mut spec = spec.clone();
@@ -118,8 +117,7 @@ pub(super) async fn take(parts: &Parts, spec: &ContainerSpec) -> Result<Shared> 
         let namespace = namespaces
             .next()
             .ok_or_else(|| Error::internal(format!("container {}", row.name), "it has no such namespace"))?;
-        let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
-        shared.joined.push((kind, path.into()));
+        shared.joined.push((kind, plan::own_path(&namespace)));
         shared.held.push(namespace);
         shared.shm = namespaces.next().filter(|_| !of_host).or(shared.shm);
     }

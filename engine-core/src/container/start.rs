@@ -69,7 +69,8 @@ async fn launch(
     fault::point("start.reserved");
     let links = links::resolve(parts, row, wiring.as_ref()).await?;
     let root = root(parts, row).await?;
-    let mounts = plan::mounts(parts, row).await?;
+    let mut held = shared.held;
+    let mounts = plan::mounts(parts, row, &mut held).await?;
     let (hostname, files) = match sharing::network_of(parts, row).await? {
         // In another one's network it has that one's files.
         Some(donor) => (files::hostname(&donor), files::shared(parts, row, &donor).await?),
@@ -78,7 +79,7 @@ async fn launch(
     let joined = &shared.joined;
     let oci =
         Prepared { row, config: config.as_ref(), hostname: &hostname, mounts, files, joined }.spec(parts)?;
-    let (mut wiring, mut held, mut teardown) = (wiring, shared.held, Vec::new());
+    let (mut wiring, mut teardown) = (wiring, Vec::new());
     if let Some(wiring) = &mut wiring {
         // The monitor keeps the ports, and gives them back.
         held.append(&mut wiring.held);

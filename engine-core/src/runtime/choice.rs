@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use oci_spec::runtime::{LinuxNamespaceType, LinuxResources};
+use oci_spec::runtime::LinuxResources;
 
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
+use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::spec::{AttachSpec, Signal, TerminalSize};
@@ -90,7 +90,7 @@ impl Runtime for Runtimes {
         self.of(place)?.exec(place, exec).await
     }
 
-    async fn namespaces(&self, place: &Place, kinds: &[LinuxNamespaceType]) -> Result<Vec<OwnedFd>> {
+    async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>> {
         self.of(place)?.namespaces(place, kinds).await
     }
 

@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
@@ -133,6 +133,23 @@ pub struct ExitRecord {
     pub finished: Timestamp,
 }
 
+/// The kinds of namespaces that containers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceKind {
+    /// Control groups.
+    Cgroup,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Mounts.
+    Mount,
+    /// The network.
+    Network,
+    /// Processes.
+    Pid,
+    /// The host name.
+    Uts,
+}
+
 /// Another process for a running container.
 #[derive(Clone, Debug)]
 pub struct ExecBundle {
@@ -202,7 +219,7 @@ pub trait Runtime: Send + Sync {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not run.
-    async fn namespaces(&self, place: &Place, kinds: &[LinuxNamespaceType]) -> Result<Vec<OwnedFd>>;
+    async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>>;
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;

@@ -25,6 +25,7 @@ use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp,
 
 use crate::error::{Error, Result};
 use crate::image::config::{ImageConfig, RunConfig};
+use crate::runtime::driver::NamespaceKind;
 use crate::spec::{ContainerSpec, ExecSpec, IpcMode, NamespaceMode};
 
 pub(crate) use devices::HostDevices;
@@ -51,7 +52,7 @@ pub(crate) struct SpecInput<'a> {
     /// Where it stands in the network.
     pub(crate) network: NetworkNamespace,
     /// The namespaces of other containers that it is in, by what names them in the configuration.
-    pub(crate) joined: &'a [(LinuxNamespaceType, PathBuf)],
+    pub(crate) joined: &'a [(NamespaceKind, PathBuf)],
     /// Its group in the cgroup tree: `/engine/<id>`.
     pub(crate) cgroup: &'a str,
     /// Facts about this host.
@@ -159,22 +160,23 @@ fn built<T>(result: Result<T, oci_spec::OciSpecError>) -> Result<T> {
 /// Those of its own, and those of other containers; in those of the host it is anyway.
 fn namespaces(input: &SpecInput<'_>) -> Vec<LinuxNamespace> {
     use LinuxNamespaceType as T;
+    use NamespaceKind as K;
     let container = input.container;
     let host = |mode: &NamespaceMode| *mode == NamespaceMode::Host;
     let kinds = [
-        (T::Mount, false),
-        (T::Uts, host(&container.uts)),
-        (T::Ipc, container.ipc == IpcMode::Host),
-        (T::Pid, host(&container.pid)),
-        (T::Cgroup, host(&container.cgroupns)),
-        (T::Network, input.network == NetworkNamespace::Host),
+        (T::Mount, K::Mount, false),
+        (T::Uts, K::Uts, host(&container.uts)),
+        (T::Ipc, K::Ipc, container.ipc == IpcMode::Host),
+        (T::Pid, K::Pid, host(&container.pid)),
+        (T::Cgroup, K::Cgroup, host(&container.cgroupns)),
+        (T::Network, K::Network, input.network == NetworkNamespace::Host),
     ];
-    let inside = kinds.into_iter().filter(|(_, of_host)| !of_host);
+    let inside = kinds.into_iter().filter(|(.., of_host)| !of_host);
     inside
-        .map(|(kind, _)| {
+        .map(|(name, kind, _)| {
             let joined = input.joined.iter().find(|(joined, _)| *joined == kind);
             let mut namespace = LinuxNamespace::default();
-            namespace.set_typ(kind).set_path(joined.map(|(_, path)| path.clone()));
+            namespace.set_typ(name).set_path(joined.map(|(_, path)| path.clone()));
             namespace
         })
         .collect()

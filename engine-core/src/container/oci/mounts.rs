@@ -45,8 +45,9 @@ impl ResolvedMount {
     pub(crate) fn bind(mount: &MountSpec, bind: &BindSpec, source: impl Into<PathBuf>) -> ResolvedMount {
         let mut options = vec![if bind.recursive { "rbind" } else { "bind" }.to_owned()];
         if mount.read_only {
-            // With the mounts below: what is read-only is so all the way down.
-            options.push(if bind.recursive { "rro" } else { "ro" }.to_owned());
+            // With the mounts below: what is read-only is so all the way down, unless told otherwise.
+            let below = bind.recursive && !bind.writable_below;
+            options.push(if below { "rro" } else { "ro" }.to_owned());
         }
         options.push(propagation_option(bind.propagation, bind.recursive).to_owned());
         ResolvedMount {

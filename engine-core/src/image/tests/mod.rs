@@ -218,7 +218,7 @@ impl Runtime for Nothing {
     async fn namespaces(
         &self,
         _: &Place,
-        _: &[oci_spec::runtime::LinuxNamespaceType],
+        _: &[crate::runtime::driver::NamespaceKind],
     ) -> Result<Vec<std::os::fd::OwnedFd>> {
         nobody()
     }

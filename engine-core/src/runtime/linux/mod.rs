@@ -26,13 +26,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use oci_spec::runtime::{LinuxNamespaceType, LinuxResources};
+use oci_spec::runtime::LinuxResources;
 
 use self::cgroup::Cgroups;
 use self::client::Client;
 use self::spawn::Shim;
 pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
+use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::spec::{AttachSpec, Lifetime, Signal, TerminalSize};
@@ -152,7 +152,7 @@ impl Runtime for LinuxRuntime {
         conversation(self.at(place, move |host, place| exec::exec(host, place, &exec)).await?)
     }
 
-    async fn namespaces(&self, place: &Place, kinds: &[LinuxNamespaceType]) -> Result<Vec<OwnedFd>> {
+    async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>> {
         let kinds = kinds.to_vec();
         self.at(place, move |_, place| namespaces::of(place, &kinds)).await
     }

@@ -3,17 +3,16 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use oci_spec::runtime::LinuxNamespaceType;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
 use super::client;
 use crate::error::{Error, Result, Subject};
-use crate::runtime::driver::Place;
+use crate::runtime::driver::{NamespaceKind, Place};
 
 /// A namespace of each kind, opened. They are found by the number of the first process, which the kernel gives to
 /// another process only when that one has been reaped: what was opened while it was there is its own.
-pub(super) fn of(place: &Place, kinds: &[LinuxNamespaceType]) -> Result<Vec<OwnedFd>> {
+pub(super) fn of(place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>> {
     let process = client::process(place)?;
     let pid = number(&process)?.ok_or_else(|| client::not_running(place))?;
     let mut opened = Vec::with_capacity(kinds.len());
@@ -43,16 +42,13 @@ fn number(process: &OwnedFd) -> Result<Option<u32>> {
 }
 
 /// What a namespace is called in `/proc/<pid>/ns`.
-fn file(kind: LinuxNamespaceType) -> &'static str {
-    use LinuxNamespaceType as T;
+fn file(kind: NamespaceKind) -> &'static str {
     match kind {
-        T::Mount => "mnt",
-        T::Cgroup => "cgroup",
-        T::Uts => "uts",
-        T::Ipc => "ipc",
-        T::User => "user",
-        T::Pid => "pid",
-        T::Network => "net",
-        T::Time => "time",
+        NamespaceKind::Cgroup => "cgroup",
+        NamespaceKind::Ipc => "ipc",
+        NamespaceKind::Mount => "mnt",
+        NamespaceKind::Network => "net",
+        NamespaceKind::Pid => "pid",
+        NamespaceKind::Uts => "uts",
     }
 }
