@@ -12,6 +12,7 @@ use crate::image::driver::ImageStore;
 use crate::journal;
 use crate::network::driver::NetworkDriver;
 use crate::registry::driver::{Credential, Registry};
+use crate::runtime::choice::Runtimes;
 use crate::runtime::driver::{Place, Runtime};
 use crate::store::Store;
 use crate::volume::driver::VolumeDriver;
@@ -29,7 +30,10 @@ pub(crate) struct Parts {
     pub(crate) credentials: BTreeMap<String, Credential>,
     /// The folder with docker's `config.json`; the user's own unless given.
     pub(crate) docker_config: Option<PathBuf>,
+    /// Hands every container to the runtime that it is to be run by.
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// The same, for whoever asks which runtimes there are.
+    pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) networks: BTreeMap<String, Arc<dyn NetworkDriver>>,
     pub(crate) volumes: BTreeMap<String, Arc<dyn VolumeDriver>>,
     /// Facts about this host, once somebody needed them.
@@ -78,6 +82,7 @@ impl Parts {
             run_dir: self.run_root.join("containers").join(id.as_str()),
             exit_record: self.exits_dir().join(id.as_str()),
             cgroup: format!("{}/{id}", parent.unwrap_or("/engine").trim_end_matches('/')),
+            runtime: None,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::container::{Containers, ListSpec, logs, restart};
 use crate::error::{Error, Faults, Result, Subject};
 use crate::id::{ContainerId, ContainerName};
 use crate::parts::Parts;
+use crate::runtime::choice::DEFAULT;
 use crate::spec::EventsSpec;
 use crate::store::{blocking, containers};
 use crate::{image, network, volume};
@@ -89,6 +90,9 @@ impl System {
             "Plugins".into(),
             json!({ "Volume": volumes, "Network": network_drivers, "Log": logs::driver::names() }),
         );
+        let runtimes = self.parts.runtimes.names().map(|name| (name.to_owned(), json!({ "path": name })));
+        details.insert("Runtimes".into(), runtimes.collect::<serde_json::Map<_, _>>().into());
+        details.insert("DefaultRuntime".into(), json!(DEFAULT));
         Ok(SystemInfo {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             containers: containers.len(),
@@ -225,7 +229,6 @@ fn host() -> Result<BTreeMap<String, Value>> {
         ("CgroupDriver".into(), json!("cgroupfs")),
         ("CgroupVersion".into(), json!(if unified { "2" } else { "1" })),
         ("SecurityOptions".into(), json!(["name=seccomp,profile=builtin"])),
-        ("DefaultRuntime".into(), json!("engine")),
     ]))
 }
 

@@ -6,9 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod crash;
 mod events;
 mod files;
+mod flags;
 mod health;
 mod images;
 mod input;
@@ -18,4 +20,5 @@ mod many;
 mod network;
 mod restart;
 mod run;
+mod spaces;
 mod volumes;

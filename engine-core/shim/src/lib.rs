@@ -42,6 +42,8 @@ mod filesystem;
 #[cfg(feature = "program")]
 mod health;
 #[cfg(feature = "program")]
+mod held;
+#[cfg(feature = "program")]
 mod hub;
 #[cfg(feature = "program")]
 mod identity;
@@ -69,6 +71,8 @@ mod sync;
 mod sys;
 #[cfg(feature = "program")]
 mod teardown;
+#[cfg(feature = "program")]
+mod theirs;
 
 /// The helper program, static, for this architecture.
 #[cfg(feature = "embedded")]

@@ -21,10 +21,11 @@ use crate::record::Record;
 use crate::restart::{Policy, Restart};
 use crate::status::{self, Phase, Status};
 use crate::wire::{Exit, Kind};
-use crate::{events, namespaces, rundir, sys, teardown};
+use crate::{events, held, namespaces, rundir, sys, teardown};
 
 /// Builds the container and looks after it. `held` are descriptors to keep open for as long as it lives.
-pub(crate) fn run(control: OwnedFd, plan: ContainerPlan, held: Vec<OwnedFd>) {
+pub(crate) fn run(control: OwnedFd, mut plan: ContainerPlan, held: Vec<OwnedFd>) {
+    held::name(&mut plan, &held);
     let mut hub = Hub::default();
     let engine = hub.add_client(control, 0);
     match Monitor::begin(plan, &mut hub, engine) {

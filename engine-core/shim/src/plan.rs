@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::restart::Policy;
 
+/// A path that begins so stands for one of the descriptors that came with the plan, whose place among them follows.
+pub const HELD: &str = "held:";
+
 /// A container to build and to look after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPlan {
@@ -224,6 +227,13 @@ pub enum MountSource {
     /// The container's own part of the cgroup tree: the mounts of the hierarchies, each with the names it is
     /// mounted by (empty for the only one) and its file system type and parameters.
     Cgroups(Vec<CgroupMount>),
+    /// What another mount namespace has at a path: a file system in memory that the two share.
+    Theirs {
+        /// The namespace.
+        namespace: String,
+        /// The path in it.
+        path: String,
+    },
 }
 
 /// The mount of one cgroup hierarchy.

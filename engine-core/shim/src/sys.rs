@@ -342,6 +342,12 @@ pub(crate) fn control_socket() -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(0) }
 }
 
+/// Whether the descriptor is a socket.
+pub(crate) fn is_socket(fd: BorrowedFd<'_>) -> bool {
+    use rustix::fs::FileType;
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+}
+
 /// Standard input.
 pub(crate) fn stdin() -> BorrowedFd<'static> {
     // SAFETY: the number 0 is open from the start of this program to its end, whatever it stands for.

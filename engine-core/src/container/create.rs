@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::record::ContainerRecord;
-use super::{Container, facts, health, logs, names, plan, restart, view};
+use super::{Container, facts, health, logs, names, plan, restart, sharing, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{PullEvent, Reporter};
 use crate::id::{ContainerId, ContainerName, VolumeName};
@@ -30,6 +30,9 @@ pub(super) async fn create(
     reporter: Reporter<PullEvent>,
 ) -> Result<Container> {
     check(&spec)?;
+    sharing::check(&spec)?;
+    parts.runtimes.get(spec.runtime.as_deref())?;
+    sharing::resolve(&parts, &mut spec).await?;
     let image = match &spec.root {
         RootSource::Image(name) => {
             Some(image::resolve::ensure(&parts, name, spec.pull, spec.platform.clone(), &reporter).await?)
@@ -96,6 +99,9 @@ fn check(spec: &ContainerSpec) -> Result<()> {
                 "the path in the container must be absolute and not \"/\"",
             ));
         }
+        if let MountKind::Volume(VolumeMountSpec { subpath: Some(path), name, .. }) = &mount.kind {
+            check_subpath(path, name.is_some())?;
+        }
         if mount.target.contains('\0') {
             return Err(Error::invalid(subject(), "a path cannot hold a zero byte"));
         }
@@ -113,6 +119,22 @@ fn check(spec: &ContainerSpec) -> Result<()> {
     restart::check(spec.restart, spec.auto_remove)?;
     health::check(&spec.health)?;
     logs::driver::check(&spec.log)
+}
+
+/// A part of a volume is named by a path within it, and only a volume that is there has parts.
+fn check_subpath(path: &str, named: bool) -> Result<()> {
+    let wrong = |reason: &str| Err(Error::invalid(format!("volume subpath {path:?}"), reason));
+    if !named {
+        return wrong("must not set Subpath when using anonymous volumes");
+    }
+    match path.is_empty()
+        || path.starts_with('/')
+        || path.contains('\0')
+        || path.split('/').any(|part| part == "..")
+    {
+        true => wrong("subpath must be a relative path within the volume"),
+        false => Ok(()),
+    }
 }
 
 fn check_directory(path: &Path) -> Result<()> {
@@ -172,7 +194,9 @@ async fn fill_volumes(
 ) -> Result<()> {
     let wanted = |name: &VolumeName| {
         record.spec.mounts.iter().find_map(|mount| match &mount.kind {
-            MountKind::Volume(volume) if volume.name.as_ref() == Some(name) && !volume.no_copy => {
+            MountKind::Volume(volume)
+                if volume.name.as_ref() == Some(name) && !volume.no_copy && volume.subpath.is_none() =>
+            {
                 Some(mount.target.clone())
             }
             _ => None,

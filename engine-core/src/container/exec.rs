@@ -1,7 +1,7 @@
 //! Another process in a running container.
 
 use super::plan::Prepared;
-use super::{Container, facts, files, plan, reconcile};
+use super::{Container, facts, files, plan, reconcile, sharing};
 use crate::error::Result;
 use crate::id::random_hex;
 use crate::journal;
@@ -16,9 +16,11 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
     let config = plan::image_config(parts, &row.record).await?;
     // Mounts belong to the first process.
     let files = files::EtcFiles::of(parts, &row.id);
-    let hostname = files::hostname(&row);
+    let donor = sharing::network_of(parts, &row).await?;
+    let hostname = files::hostname(donor.as_ref().unwrap_or(&row));
+    let (mounts, joined) = (Vec::new(), [].as_slice());
     let prepared =
-        Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts: Vec::new(), files };
+        Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts, files, joined };
     let (process, seccomp) = prepared.exec(parts, &exec)?;
     let (id, command) = (random_hex::<32>()?, exec.command.join(" "));
     let mut attributes = facts::attributes(&row.record, &row.name);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Result, Subject};
 use crate::id::ContainerId;
 use crate::network::endpoint::Wiring;
-use crate::network::names::{HOSTS, Hosts, ResolvConf};
+use crate::network::names::{HOSTS, Hosts, Linked, ResolvConf};
 use crate::parts::Parts;
-use crate::spec::{ContainerSpec, LogSpec, NetworkMode};
+use crate::spec::{ContainerSpec, LogSpec, NamespaceMode, NetworkMode};
 use crate::store::blocking;
 use crate::store::containers::ContainerRow;
 
@@ -53,17 +53,22 @@ const LOCAL_LOGS: &str = "local-logs";
 
 /// Its host name: in the host's network it is the host's, unless one was asked for.
 pub(super) fn hostname(row: &ContainerRow) -> String {
-    match (&row.record.spec.hostname, &row.record.spec.network) {
+    let spec = &row.record.spec;
+    let of_host = spec.network == NetworkMode::Host || spec.uts == NamespaceMode::Host;
+    match (&spec.hostname, of_host) {
         (Some(name), _) => name.clone(),
-        (None, NetworkMode::Host) => {
-            rustix::system::uname().nodename().to_str().unwrap_or("localhost").to_owned()
-        }
-        (None, _) => row.id.short().to_owned(),
+        (None, true) => rustix::system::uname().nodename().to_str().unwrap_or("localhost").to_owned(),
+        (None, false) => row.id.short().to_owned(),
     }
 }
 
 /// Writes the files of `/etc` for a run of the container.
-pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wiring>) -> Result<EtcFiles> {
+pub(super) async fn write(
+    parts: &Parts,
+    row: &ContainerRow,
+    wiring: Option<&Wiring>,
+    links: &[Linked],
+) -> Result<EtcFiles> {
     let files = EtcFiles::of(parts, &row.id);
     let hostname = hostname(row);
     let spec = &row.record.spec;
@@ -72,6 +77,7 @@ pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wir
         hostname: &hostname,
         domainname: spec.domainname.as_deref(),
         extra: &spec.extra_hosts,
+        links,
         gateway: wiring.and_then(|wiring| wiring.network.plan.gateway),
     };
     let hosts = match spec.network {
@@ -96,6 +102,13 @@ pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wir
     })
     .await?;
     Ok(files)
+}
+
+/// Those of the container whose network it is in; its own directory is made all the same.
+pub(super) async fn shared(parts: &Parts, row: &ContainerRow, donor: &ContainerRow) -> Result<EtcFiles> {
+    let directory = parts.container_dir(&row.id);
+    blocking(move || make_directory(&directory)).await?;
+    Ok(EtcFiles::of(parts, &donor.id))
 }
 
 /// The servers that the container asks.

@@ -27,7 +27,10 @@ pub(super) const LOST_TEXT: &str = "its monitor ended without a record of how th
 
 /// Where the runtime finds the container.
 pub(super) fn place(parts: &Parts, row: &ContainerRow) -> Place {
-    parts.place(&row.id, row.record.spec.cgroup_parent.as_deref())
+    let spec = &row.record.spec;
+    let mut place = parts.place(&row.id, spec.cgroup_parent.as_deref());
+    place.runtime.clone_from(&spec.runtime);
+    place
 }
 
 /// Whether its last run may be going on, as far as the records know.

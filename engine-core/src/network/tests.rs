@@ -57,7 +57,9 @@ impl Process {
         network: &str,
         ports: &[PortSpec],
     ) -> crate::Result<Wiring> {
-        self.ground().reserve(container, &name(network), ports).await
+        let endpoint = Default::default();
+        let wish = super::endpoint::Wish { ports, endpoint: &endpoint };
+        self.ground().reserve(container, &name(network), wish).await
     }
 }
 

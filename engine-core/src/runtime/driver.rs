@@ -41,6 +41,9 @@ pub struct Place {
     pub exit_record: PathBuf,
     /// Its group in the cgroup tree, from the tree's root: `/engine/<id>`.
     pub cgroup: String,
+    /// The name of the runtime that runs it; the engine's own unless given.
+    #[serde(default)]
+    pub runtime: Option<String>,
 }
 
 /// All that is needed to build a container: an OCI bundle, and what the specification leaves to the caller.
@@ -68,7 +71,8 @@ pub struct Bundle {
     pub lifetime: Lifetime,
     /// Make the exit record durable before telling of it; needless for a container that removes itself.
     pub durable: bool,
-    /// Descriptors to keep open for as long as the container lives: the host's ports.
+    /// Descriptors to keep open for as long as the container lives: the host's ports, and what the configuration names
+    /// as `/proc/<this process>/fd/<number>`: namespaces to join, and sources of mounts.
     pub held: Vec<OwnedFd>,
     /// Netlink messages to send when it has ended; see [`NetworkDriver::teardown`](crate::NetworkDriver::teardown).
     pub teardown: Vec<Vec<u8>>,
@@ -78,6 +82,8 @@ pub struct Bundle {
     pub health: Option<HealthCheck>,
     /// Where to tell what happens to it by itself; nowhere if nobody wants to know.
     pub events: Option<EventSource>,
+    /// The mount namespace of a container whose `/dev/shm` is this one's too.
+    pub shm: Option<OwnedFd>,
 }
 
 /// A command that is run in a container again and again, as its program is, and tells by its exit code whether the
@@ -239,6 +245,23 @@ impl ExitRecord {
     }
 }
 
+/// The kinds of namespaces that containers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceKind {
+    /// Control groups.
+    Cgroup,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Mounts.
+    Mount,
+    /// The network.
+    Network,
+    /// Processes.
+    Pid,
+    /// The host name.
+    Uts,
+}
+
 /// Another process for a running container.
 #[derive(Clone, Debug)]
 pub struct ExecBundle {
@@ -347,6 +370,12 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
     async fn root(&self, place: &Place) -> Result<OwnedFd>;
+
+    /// Namespaces of a running container, one for each of `kinds` and in their order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not run.
+    async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>>;
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;

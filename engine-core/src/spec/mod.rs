@@ -38,7 +38,7 @@ pub use image::{Compression, Descriptor, Platform};
 pub use logs::LogsSpec;
 pub use mount::{BindSpec, MountKind, MountSpec, Propagation, TmpfsSpec, VolumeMountSpec};
 pub use namespace::{IpcMode, NamespaceMode};
-pub use network::{DnsSpec, ExtraHost, NetworkMode, NetworkSpec, Subnet};
+pub use network::{DnsSpec, EndpointSpec, ExtraHost, LinkSpec, NetworkMode, NetworkSpec, Subnet};
 pub use port::{PortSpec, Protocol};
 pub use resources::{DeviceRate, DeviceWeight, Resources, Rlimit};
 pub use restart::RestartPolicy;

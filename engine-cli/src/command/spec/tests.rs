@@ -162,7 +162,8 @@ fn bad_values_name_the_flag_and_the_value() {
         ("--pull foo alpine", "invalid argument \"foo\" for \"--pull\" flag"),
         ("--name a/b alpine", "invalid argument \"a/b\" for \"--name\" flag"),
         ("--env-file /nonexistent alpine", "/nonexistent"),
-        ("--network container:x alpine", "container:x"),
+        ("--network container: alpine", "it names no container"),
+        ("--pid container: alpine", "invalid argument \"container:\" for \"--pid\" flag"),
         ("-a foo alpine", "STDIN, STDOUT and STDERR"),
         ("", "'engine run' requires at least 1 argument"),
     ] {

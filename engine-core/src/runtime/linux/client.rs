@@ -1,6 +1,6 @@
 //! Speaking with a monitor: the socket `control` in the run directory of its container. All calls block.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -70,9 +70,8 @@ impl Client {
     }
 
     /// Sends a frame. That the other side is gone is no failure: what it said before that is still to be read.
-    pub(super) fn send(&self, kind: Kind, payload: &[u8], descriptors: &[OwnedFd]) -> Result<()> {
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        match send_frame(&self.socket, kind, payload, &descriptors) {
+    pub(super) fn send(&self, kind: Kind, payload: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        match send_frame(&self.socket, kind, payload, descriptors) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(Error::io(self.subject(), errno.into())),
         }

@@ -1,5 +1,6 @@
 //! Building a container, up to its first instruction. All calls block.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
@@ -47,7 +48,9 @@ fn build(host: &Host, bundle: &Bundle, mut plan: ContainerPlan) -> Result<(Creat
     let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     plan.cgroup = host.cgroups.create(&place.cgroup, resources.unwrap_or(&nothing))?;
     let client = Client::over(control, place)?;
-    client.send(Kind::PlanContainer, &encode(&plan)?, &bundle.held)?;
+    let shm = bundle.shm.iter().map(AsFd::as_fd);
+    let held: Vec<_> = bundle.held.iter().map(AsFd::as_fd).chain(shm).collect();
+    client.send(Kind::PlanContainer, &encode(&plan)?, &held)?;
     drop(first);
     let created = client.expect(Kind::Created)?;
     let pid = <[u8; 4]>::try_from(created.payload.as_slice())

@@ -1,5 +1,6 @@
 //! Another process in a running container. Blocks.
 
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use engine_shim::wire::Kind;
@@ -19,7 +20,7 @@ pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<Unix
     let process = client::process(place)?;
     let (control, first) = host.shim.start(&format!("exec in {}", place.id.short()))?;
     let client = Client::over(control, place)?;
-    client.send(Kind::PlanExec, &create::encode(&plan)?, &[process])?;
+    client.send(Kind::PlanExec, &create::encode(&plan)?, &[process.as_fd()])?;
     drop(first);
     match client.expect(Kind::Started) {
         Ok(_) => {}

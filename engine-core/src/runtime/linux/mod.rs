@@ -10,6 +10,7 @@ mod client;
 mod create;
 mod delete;
 mod exec;
+mod namespaces;
 mod plan;
 pub(crate) mod seccomp;
 mod spawn;
@@ -32,7 +33,7 @@ use self::client::{Client, Meaning};
 use self::spawn::Shim;
 pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
 use self::wait::Until;
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
+use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::spec::{AttachSpec, Lifetime, RestartPolicy, Signal, TerminalSize};
@@ -170,6 +171,11 @@ impl Runtime for LinuxRuntime {
 
     async fn root(&self, place: &Place) -> Result<OwnedFd> {
         self.at(place, |_, place| client::root(place)).await
+    }
+
+    async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>> {
+        let kinds = kinds.to_vec();
+        self.at(place, move |_, place| namespaces::of(place, &kinds)).await
     }
 
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What the shim is to do, decided from an OCI runtime configuration. Pure: nothing here looks at the host, and what
 //! the shim could not do, or would misunderstand, is refused here, before anything is made.
 
+mod held;
 mod mounts;
 mod process;
 mod sysctl;
@@ -44,7 +45,7 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         spec.process().as_ref().ok_or_else(|| Error::invalid("the command", "no command was given"))?;
     let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
     let own_uts = has(&namespaces, libc::CLONE_NEWUTS);
-    Ok(ContainerPlan {
+    let mut plan = ContainerPlan {
         run_dir: text(&bundle.place.run_dir, "the directory of run-time state")?,
         exit_record: text(&bundle.place.exit_record, "the exit record")?,
         durable: bundle.durable,
@@ -77,7 +78,9 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         restart: policy(bundle.restart),
         health: bundle.health.as_ref().map(health).transpose()?,
         events: bundle.events.as_ref().map(|events| self::events(bundle, events)).transpose()?,
-    })
+    };
+    held::resolve(&mut plan, bundle)?;
+    Ok(plan)
 }
 
 /// A policy as a monitor has it: a user who stops a container overrules all of them.

@@ -25,6 +25,7 @@ fn bundle(config: Value) -> Bundle {
         run_dir: "/run/engine/x".into(),
         exit_record: "/var/lib/engine/x/exit".into(),
         cgroup: "/engine/x".to_owned(),
+        runtime: None,
     };
     Bundle {
         place,
@@ -42,6 +43,7 @@ fn bundle(config: Value) -> Bundle {
         restart: RestartPolicy::No,
         health: None,
         events: None,
+        shm: None,
     }
 }
 

@@ -75,6 +75,7 @@ impl Fixture {
             run_dir: directory.join("run"),
             exit_record: directory.join("exit"),
             cgroup: format!("{}/{id}", self.cgroup),
+            runtime: None,
             id,
         };
         self.places.lock().expect("no panic").push(place.clone());
@@ -214,6 +215,7 @@ pub(super) fn bundle(
         restart: RestartPolicy::No,
         health: None,
         events: None,
+        shm: None,
     }
 }
 
