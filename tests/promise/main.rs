@@ -21,4 +21,5 @@ mod network;
 mod restart;
 mod run;
 mod spaces;
+mod stats;
 mod volumes;

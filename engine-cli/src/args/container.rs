@@ -151,6 +151,37 @@ pub(crate) struct Ps {
 /// How many lines: all of them, or so many. An alias, so that the parser's macro takes it as it is.
 pub(crate) type Lines = Option<usize>;
 
+/// Display a live stream of container(s) resource usage statistics
+#[derive(Debug, Parser)]
+pub(crate) struct Stats {
+    /// Show all containers (default shows just running)
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Disable streaming stats and only pull the first result
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+    /// Do not truncate output
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// The containers; all that run unless given.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// List port mappings or a specific mapping for the container
+#[derive(Debug, Parser)]
+pub(crate) struct Port {
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// A port of it, with its protocol unless that is TCP
+    #[arg(value_name = "PRIVATE_PORT[/PROTO]")]
+    pub(crate) port: Option<String>,
+}
+
 /// Fetch the logs of a container
 #[derive(Debug, Parser)]
 pub(crate) struct Logs {

@@ -22,6 +22,7 @@ mod load;
 mod logs;
 mod network;
 mod partial;
+mod port;
 mod prune;
 mod ps;
 mod pull;
@@ -34,6 +35,7 @@ mod save;
 mod spec;
 mod start;
 mod start_all;
+mod stats;
 mod stop;
 mod tag;
 pub(crate) mod version;
@@ -111,12 +113,14 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::container::Kill, kill::kill, ["kill", "container kill"]),
     entry!(args::image::Load, load::load, ["load", "image load"]),
     entry!(args::container::Logs, logs::logs, ["logs", "container logs"]),
+    entry!(args::container::Port, port::port, ["port", "container port"]),
     entry!(args::container::Rename, rename::rename, ["rename", "container rename"]),
     entry!(args::container::Restart, restart::restart, ["restart", "container restart"]),
     entry!(args::container::Rm, rm::rm, ["rm", "container rm", "container remove"]),
     entry!(args::image::Rm, rmi::rmi, ["rmi", "image rm", "image remove"]),
     entry!(args::image::Save, save::save, ["save", "image save"]),
     entry!(args::container::Start, start::start, ["start", "container start"]),
+    entry!(args::container::Stats, stats::stats, ["stats", "container stats"]),
     entry!(args::container::Stop, stop::stop, ["stop", "container stop"]),
     entry!(args::image::Tag, tag::tag, ["tag", "image tag"]),
     entry!(args::system::Version, version::version, ["version"]),

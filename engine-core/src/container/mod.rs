@@ -30,6 +30,7 @@ pub(crate) mod restart;
 mod sharing;
 mod start;
 mod state;
+mod stats;
 mod stop;
 mod view;
 
@@ -43,6 +44,7 @@ pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary,
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
 pub use prune::ContainerPruneReport;
+pub use stats::{ContainerStats, StatsStream};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Operation, PullEvent};
@@ -104,6 +106,14 @@ impl Containers {
     /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn list(&self, list: &ListSpec) -> Result<Vec<ContainerSummary>> {
         list::list(&self.parts, list).await
+    }
+
+    /// A look at what each container uses; only those that run, unless `all`.
+    ///
+    /// # Errors
+    /// Failures of reading the store.
+    pub async fn stats(&self, all: bool) -> Result<Vec<StatsStream>> {
+        stats::streams(&self.parts, all).await
     }
 
     /// Removes the stopped containers that the filter (`until`, `label`, `label!`) selects.
@@ -202,6 +212,11 @@ impl Container {
     /// Gives it another name.
     pub async fn rename(&self, name: ContainerName) -> Result<()> {
         rename::rename(self, name).await
+    }
+
+    /// A look at what it uses, again and again.
+    pub async fn stats(&self) -> Result<StatsStream> {
+        stats::stream(self).await
     }
 
     /// Removes it, with the files it has written.

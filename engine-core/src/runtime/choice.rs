@@ -9,6 +9,7 @@ use oci_spec::runtime::LinuxResources;
 
 use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
 use super::session::Session;
+use super::usage::Usage;
 use crate::error::{Error, Result};
 use crate::spec::{AttachSpec, RestartPolicy, Signal, TerminalSize};
 
@@ -108,6 +109,10 @@ impl Runtime for Runtimes {
 
     async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>> {
         self.of(place)?.namespaces(place, kinds).await
+    }
+
+    async fn usage(&self, place: &Place) -> Result<Usage> {
+        self.of(place)?.usage(place).await
     }
 
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {

@@ -24,6 +24,7 @@ use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
+use super::usage::Usage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::spec::{
@@ -376,6 +377,12 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not run.
     async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>>;
+
+    /// What a running container uses right now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn usage(&self, place: &Place) -> Result<Usage>;
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;

@@ -6,3 +6,4 @@ pub mod conformance;
 pub mod driver;
 pub mod linux;
 pub mod session;
+pub mod usage;

@@ -226,6 +226,9 @@ impl Runtime for Nothing {
     ) -> Result<Vec<std::os::fd::OwnedFd>> {
         nobody()
     }
+    async fn usage(&self, _: &Place) -> Result<crate::runtime::usage::Usage> {
+        nobody()
+    }
     async fn update(&self, _: &Place, _: &oci_spec::runtime::LinuxResources) -> Result<()> {
         nobody()
     }

@@ -17,6 +17,7 @@ mod spawn;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod wait;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
 use self::wait::Until;
 use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
 use super::session::Session;
+use super::usage::Usage;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::spec::{AttachSpec, Lifetime, RestartPolicy, Signal, TerminalSize};
 use crate::store::blocking;
@@ -176,6 +178,10 @@ impl Runtime for LinuxRuntime {
     async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>> {
         let kinds = kinds.to_vec();
         self.at(place, move |_, place| namespaces::of(place, &kinds)).await
+    }
+
+    async fn usage(&self, place: &Place) -> Result<Usage> {
+        self.at(place, usage::of).await
     }
 
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {

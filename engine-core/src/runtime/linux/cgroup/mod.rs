@@ -11,6 +11,7 @@ mod devices;
 mod filter;
 mod setting;
 mod tree;
+mod usage;
 mod v1;
 mod v2;
 
@@ -87,6 +88,18 @@ impl Cgroups {
     pub(crate) fn pids(&self, path: &str) -> Result<Vec<u32>> {
         check(path)?;
         tree::pids(&self.processes(path))
+    }
+
+    /// What the group and those below it use. A group that is not there uses nothing.
+    ///
+    /// # Errors
+    /// A path that is none.
+    pub(crate) fn usage(&self, path: &str) -> Result<usage::GroupUsage> {
+        check(path)?;
+        Ok(match &self.0 {
+            Version::One(hierarchies) => usage::of_hierarchies(|name| hierarchies.directory(path, name)),
+            Version::Two(tree) => usage::of_group(&tree.directory(path)),
+        })
     }
 
     /// Kills all processes of the group and waits until they are gone. May be called twice.

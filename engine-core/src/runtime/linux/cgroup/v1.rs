@@ -175,7 +175,8 @@ impl Hierarchies {
         self.always.iter().map(directory).chain(asked_for)
     }
 
-    fn directory(&self, path: &str, controller: &str) -> Option<String> {
+    /// The directory of the group in the hierarchy of a controller.
+    pub(super) fn directory(&self, path: &str, controller: &str) -> Option<String> {
         let mut all = self.always.iter().chain(&self.on_demand);
         all.find(|hierarchy| hierarchy.has(controller)).map(|hierarchy| [&hierarchy.mount, path].concat())
     }
