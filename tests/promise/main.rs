@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod control;
 mod crash;
 mod health;
 mod images;

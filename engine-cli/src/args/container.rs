@@ -104,6 +104,22 @@ pub(crate) struct Wait {
     pub(crate) containers: Vec<String>,
 }
 
+/// Pause all processes within one or more containers
+#[derive(Debug, Parser)]
+pub(crate) struct Pause {
+    /// The containers.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// Unpause all processes within one or more containers
+#[derive(Debug, Parser)]
+pub(crate) struct Unpause {
+    /// The containers.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
 /// Rename a container
 #[derive(Debug, Parser)]
 pub(crate) struct Rename {

@@ -16,6 +16,7 @@ mod kill;
 mod load;
 mod logs;
 mod network;
+mod pause;
 mod prune;
 mod ps;
 mod pull;
@@ -100,6 +101,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::container::Kill, kill::kill, ["kill", "container kill"]),
     entry!(args::image::Load, load::load, ["load", "image load"]),
     entry!(args::container::Logs, logs::logs, ["logs", "container logs"]),
+    entry!(args::container::Pause, pause::pause, ["pause", "container pause"]),
     entry!(args::container::Rename, rename::rename, ["rename", "container rename"]),
     entry!(args::container::Restart, restart::restart, ["restart", "container restart"]),
     entry!(args::container::Rm, rm::rm, ["rm", "container rm", "container remove"]),
@@ -108,6 +110,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::container::Start, start::start, ["start", "container start"]),
     entry!(args::container::Stop, stop::stop, ["stop", "container stop"]),
     entry!(args::image::Tag, tag::tag, ["tag", "image tag"]),
+    entry!(args::container::Unpause, pause::unpause, ["unpause", "container unpause"]),
     entry!(args::system::Version, version::version, ["version"]),
     entry!(args::container::Wait, wait::wait, ["wait", "container wait"]),
     entry!(args::system::Completion, completion::completion, ["completion"]),

@@ -85,8 +85,23 @@ pub(crate) fn remove(cgroup: &Cgroup) {
     }
 }
 
+/// Lets a group go on that is paused, to hear that it is to end, or for another life.
+pub(crate) fn thaw(cgroup: &Cgroup) {
+    let (file, word) =
+        if cgroup.born.is_some() { ("/cgroup.freeze", "0") } else { ("/freezer.state", "THAWED") };
+    // Of version 1 one hierarchy has it.
+    for directory in &cgroup.dirs {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::open([directory, file].concat(), flags, Mode::empty()) {
+            let _ = rustix::io::write(&file, word.as_bytes());
+            return;
+        }
+    }
+}
+
 /// Removes the groups that the container made in its own, which stays.
 pub(crate) fn clear(cgroup: &Cgroup) {
+    thaw(cgroup);
     for directory in &cgroup.dirs {
         for child in children(directory).unwrap_or_default() {
             let _ = remove_tree(&child, DEPTH);

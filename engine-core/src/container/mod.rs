@@ -15,6 +15,7 @@ mod lock;
 mod logs;
 mod names;
 pub(crate) mod oci;
+mod pause;
 mod plan;
 mod prune;
 pub(crate) mod reconcile;
@@ -132,7 +133,7 @@ impl Container {
     /// Attaches to the streams of its program, which runs.
     pub async fn attach(&self, streams: AttachSpec) -> Result<Session> {
         let row = self.row().await?;
-        reconcile::require_running(self, &row).await?;
+        reconcile::require_moving(self, &row, "attach").await?;
         self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await
     }
 
@@ -155,6 +156,23 @@ impl Container {
     pub async fn restart(&self, stop: StopSpec) -> Result<()> {
         stop::stop(self, stop).await?;
         self.start().await
+    }
+
+    /// Holds all its processes still.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it does not run or is paused already; [`TimedOut`](crate::ErrorKind::TimedOut) if a
+    /// process of it cannot be held, and then all of them go on.
+    pub async fn pause(&self) -> Result<()> {
+        pause::pause(self).await
+    }
+
+    /// Lets it go on when it was paused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it is not paused.
+    pub async fn unpause(&self) -> Result<()> {
+        pause::unpause(self).await
     }
 
     /// Waits until its program ends, and gives how it did; at once if it does not run. Unless it is started again

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::{Container, plan, reconcile, restart};
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::ExitRecord;
+use crate::parts::Parts;
+use crate::runtime::driver::{ExitRecord, Place};
 use crate::spec::{Signal, StopSpec};
 
 /// Docker's patience where nobody says another.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A container that was killed and takes longer may be held still.
+const HELD: Duration = Duration::from_secs(1);
 
 /// Asks its program to end, and kills it when the time is up.
 pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
@@ -31,7 +34,7 @@ pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
             Ok(ended) => ended.map(drop),
             Err(_) => {
                 ended_is_fine(parts.runtime.end(&place, Signal::KILL).await)?;
-                parts.runtime.wait(&place).await.map(drop)
+                killed(parts, &place).await
             }
         },
     };
@@ -56,7 +59,7 @@ pub(super) async fn kill(container: &Container, signal: Signal) -> Result<()> {
     parts.runtime.end(&place, signal).await?;
     if signal == Signal::KILL {
         // Nothing refuses this signal; docker tells of the end as well when it answers.
-        parts.runtime.wait(&place).await?;
+        killed(parts, &place).await?;
         container.settled().await?;
     }
     Ok(())
@@ -87,6 +90,17 @@ pub(super) async fn wait(container: &Container) -> Result<ExitRecord> {
         })
     })
     .ok_or_else(|| container.gone())
+}
+
+/// Waits for the end of a container that was sent SIGKILL. Somebody may have paused it in that moment, and a process
+/// that is held still does not hear even this signal.
+pub(super) async fn killed(parts: &Parts, place: &Place) -> Result<()> {
+    loop {
+        match tokio::time::timeout(HELD, parts.runtime.wait(place)).await {
+            Ok(ended) => return ended.map(drop),
+            Err(_) => ended_is_fine(parts.runtime.resume(place).await)?,
+        }
+    }
 }
 
 fn ended_is_fine(result: Result<()>) -> Result<()> {

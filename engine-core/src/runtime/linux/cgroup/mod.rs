@@ -9,12 +9,14 @@
 mod detect;
 mod devices;
 mod filter;
+mod freezer;
 mod setting;
 mod tree;
 mod v1;
 mod v2;
 
 use engine_shim::plan;
+use freezer::Freezer;
 use oci_spec::runtime::LinuxResources;
 
 use crate::error::{Error, Result};
@@ -79,6 +81,33 @@ impl Cgroups {
         match &self.0 {
             Version::One(hierarchies) => hierarchies.update(path, resources),
             Version::Two(tree) => tree.update(path, resources),
+        }
+    }
+
+    /// Holds all processes of the group still, and those below it. They go on if not all can be held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if one waits for a device and does not hear of it;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a host without a freezer.
+    pub(crate) fn freeze(&self, path: &str) -> Result<()> {
+        self.freezer(path)?.hold(freezer::PATIENCE)
+    }
+
+    /// Lets the processes of the group go on. May be called twice.
+    pub(crate) fn thaw(&self, path: &str) -> Result<()> {
+        self.freezer(path)?.release()
+    }
+
+    /// Whether the processes of the group are held still.
+    pub(crate) fn is_frozen(&self, path: &str) -> Result<bool> {
+        self.freezer(path)?.is_held()
+    }
+
+    fn freezer(&self, path: &str) -> Result<Freezer> {
+        check(path)?;
+        match &self.0 {
+            Version::One(hierarchies) => hierarchies.freezer(path),
+            Version::Two(tree) => Ok(Freezer::two(tree.directory(path))),
         }
     }
 
