@@ -86,7 +86,7 @@ fn what_would_wait_for_a_paused_container_is_refused() {
 fn a_paused_container_can_be_ended() {
     let sandbox = Sandbox::new("pause-ends");
     sandbox.busybox();
-    let polite = "trap 'exit 7' TERM; while :; do sleep 0.05; done";
+    let polite = "trap 'exit 7' TERM; trap 'exit 8' HUP; while :; do sleep 0.05; done";
     let run = |name: &str| {
         sandbox.engine(&["run", "-d", "--name", name, "busybox", "sh", "-c", polite]).ok();
         std::thread::sleep(Duration::from_millis(200));
@@ -119,7 +119,7 @@ fn a_paused_container_can_be_ended() {
     sandbox.engine(&["kill", "-s", "HUP", "told"]).ok();
     assert_eq!(code("told"), "paused 0");
     sandbox.engine(&["unpause", "told"]).ok();
-    assert_eq!(sandbox.engine(&["wait", "told"]).ok(), "129");
+    assert_eq!(sandbox.engine(&["wait", "told"]).ok(), "8");
 }
 
 #[test]
@@ -143,4 +143,209 @@ fn the_health_of_a_paused_container_is_not_checked() {
         eventually(10, "it is checked again", || checks() != before);
         assert_eq!(health(), "healthy 0");
     }
+}
+
+/// A file of the container's own group, as it sees it: version 1 has one name for it, version 2 another.
+fn group_file(sandbox: &Sandbox, one: &str, two: &str) -> String {
+    let script = format!("cat /sys/fs/cgroup/{two} 2>/dev/null || cat /sys/fs/cgroup/{one}");
+    sandbox.engine(&["exec", "web", "sh", "-c", &script]).ok().to_owned()
+}
+
+/// Whether this host's groups are of version 2.
+fn unified() -> bool {
+    std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+#[test]
+fn update_changes_the_limits_of_a_running_container() {
+    let sandbox = Sandbox::new("update");
+    sandbox.busybox();
+    let limits = ["-m", "64m", "--memory-swap", "96m", "--pids-limit", "50"];
+    let run = [["run", "-d", "--name", "web"].as_slice(), &limits, &["busybox", "sleep", "1000"]].concat();
+    sandbox.engine(&run).ok();
+    let update = |flags: &[&str]| {
+        let words = [["update"].as_slice(), flags, &["web"]].concat();
+        assert_eq!(sandbox.engine(&words).ok(), "web", "{flags:?}");
+    };
+    let memory = || group_file(&sandbox, "memory/memory.limit_in_bytes", "memory.max");
+    // Both up, in which one has to go first, and both down, in which the other has to.
+    for (memory_flag, swap, bytes) in [("128m", "256m", 128 << 20), ("32m", "48m", 32 << 20)] {
+        update(&["-m", memory_flag, "--memory-swap", swap]);
+        assert_eq!(memory(), bytes.to_string());
+    }
+    update(&["--memory", "40m"]);
+    assert_eq!(memory(), (40 << 20).to_string());
+    assert_eq!(shown(&sandbox, "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"), "41943040 50331648");
+    update(&["--memory-reservation", "16m"]);
+    let reserved = group_file(&sandbox, "memory/memory.soft_limit_in_bytes", "memory.low");
+    assert_eq!(reserved, (16 << 20).to_string());
+    update(&["--memory-swap", "-1", "--kernel-memory", "4m"]);
+    assert_eq!(shown(&sandbox, "{{.HostConfig.MemorySwap}}"), "-1");
+    update(&["--pids-limit", "77"]);
+    assert_eq!(group_file(&sandbox, "pids/pids.max", "pids.max"), "77");
+    for unlimited in ["0", "-1"] {
+        update(&["--pids-limit", unlimited]);
+        assert_eq!(group_file(&sandbox, "pids/pids.max", "pids.max"), "max");
+    }
+    update(&["-c", "512"]);
+    let weight = if unified() { "59" } else { "512" };
+    assert_eq!(group_file(&sandbox, "cpu/cpu.shares", "cpu.weight"), weight);
+    update(&["--cpuset-cpus", "0", "--cpuset-mems", "0"]);
+    assert_eq!(group_file(&sandbox, "cpuset/cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(group_file(&sandbox, "cpuset/cpuset.mems", "cpuset.mems"), "0");
+    update(&["--blkio-weight", "300"]);
+    assert_eq!(shown(&sandbox, "{{.HostConfig.BlkioWeight}} {{.HostConfig.CpusetCpus}}"), "300 0");
+    update(&["--cpu-quota", "20000", "--cpu-period", "50000"]);
+    let quota = || group_file(&sandbox, "cpu/cpu.cfs_quota_us", "cpu.max");
+    assert_eq!(quota().split(' ').next(), Some("20000"));
+    update(&["--cpu-period", "60000"]);
+    assert_eq!(quota().split(' ').next(), Some("20000"), "the quota stays");
+    // A paused one hears of it too.
+    sandbox.engine(&["pause", "web"]).ok();
+    update(&["--cpu-shares", "1024"]);
+    sandbox.engine(&["unpause", "web"]).ok();
+    assert_eq!(group_file(&sandbox, "cpu/cpu.shares", "cpu.weight"), if unified() { "100" } else { "1024" });
+}
+
+#[test]
+fn a_stopped_container_has_its_new_limits_when_it_is_started() {
+    let sandbox = Sandbox::new("update-stopped");
+    sandbox.busybox();
+    sandbox.engine(&["create", "--name", "web", "busybox", "sleep", "1000"]).ok();
+    sandbox.engine(&["create", "--name", "other", "busybox", "true"]).ok();
+    let words = ["container", "update", "--memory", "50m", "--cpus", "0.5", "web", "other"];
+    assert_eq!(sandbox.engine(&words).ok(), "web\nother");
+    assert_eq!(shown(&sandbox, "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}"), "52428800 500000000");
+    sandbox.engine(&["start", "web"]).ok();
+    let memory = group_file(&sandbox, "memory/memory.limit_in_bytes", "memory.max");
+    assert_eq!(memory, (50 << 20).to_string());
+    assert!(group_file(&sandbox, "cpu/cpu.cfs_quota_us", "cpu.max").starts_with("50000"));
+    sandbox.engine(&["update", "--cpus", "1", "web"]).ok();
+    assert!(group_file(&sandbox, "cpu/cpu.cfs_quota_us", "cpu.max").starts_with("100000"));
+}
+
+#[test]
+fn an_update_that_cannot_be_is_refused_and_changes_nothing() {
+    let sandbox = Sandbox::new("update-refused");
+    sandbox.busybox();
+    let run = ["run", "-d", "--name", "web", "-m", "64m", "--cpus", "0.5", "busybox", "sleep", "1000"];
+    sandbox.engine(&run).ok();
+    let before = sandbox.engine(&["inspect", "-f", "{{json .HostConfig}}", "web"]).ok().to_owned();
+    for (flags, reason) in [
+        (["-m", "200m"].as_slice(), "smaller than already set memoryswap limit"),
+        (&["-m", "1m"], "6 MiB"),
+        (&["-m", "64m", "--memory-swap", "32m"], "less than the memory limit"),
+        (&["--memory-reservation", "100m"], "more than the memory limit"),
+        (&["--cpu-quota", "20000"], "CPU Quota cannot be updated as NanoCPUs has already been set"),
+        (&["--cpu-period", "20000"], "CPU Period cannot be updated as NanoCPUs has already been set"),
+        (&["--cpus", "4000"], "CPUs available"),
+        (&["--cpuset-cpus", "4000"], "not available"),
+        (&["--cpuset-mems", "400"], "not available"),
+        (&["--cpu-rt-period", "1000"], "flag --cpu-rt-period"),
+        (&["--cpu-rt-runtime", "1000"], "flag --cpu-rt-runtime"),
+        (&[], "you must provide one or more flags"),
+    ] {
+        sandbox.engine(&[["update"].as_slice(), flags, &["web"]].concat()).fails(1, [reason]);
+    }
+    assert_eq!(sandbox.engine(&["inspect", "-f", "{{json .HostConfig}}", "web"]).ok(), before);
+    let ran = sandbox.engine(&["update", "--cpu-shares", "100", "nosuch", "web"]);
+    ran.fails(1, ["nosuch"]);
+    assert_eq!(ran.stdout, "web\n");
+}
+
+#[test]
+fn update_changes_when_a_container_is_started_again() {
+    let sandbox = Sandbox::new("update-restart");
+    sandbox.busybox();
+    sandbox.engine(&["run", "-d", "--name", "web", "busybox", "sh", "-c", "sleep 2; exit 3"]).ok();
+    assert_eq!(sandbox.engine(&["update", "--restart", "on-failure:1", "web"]).ok(), "web");
+    let policy = "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}";
+    assert_eq!(shown(&sandbox, policy), "on-failure 1");
+    eventually(20, "it was started again, once", || {
+        shown(&sandbox, "{{.State.Status}} {{.RestartCount}}") == "exited 1"
+    });
+    sandbox.engine(&["run", "-d", "--rm", "--name", "gone", "busybox", "sleep", "1000"]).ok();
+    let words = ["update", "--restart", "always", "gone"];
+    sandbox.engine(&words).fails(1, ["Restart policy cannot be updated because AutoRemove is enabled"]);
+    sandbox.engine(&["update", "--restart", "no", "gone"]).ok();
+}
+
+#[test]
+fn top_shows_the_processes_of_a_container_and_no_others() {
+    let sandbox = Sandbox::new("top");
+    sandbox.busybox();
+    let script = "sleep 1001 & exec sleep 1002";
+    sandbox.engine(&["run", "-d", "--name", "web", "busybox", "sh", "-c", script]).ok();
+    sandbox.engine(&["exec", "-d", "web", "sleep", "1003"]).ok();
+    let rows = |words: &[&str]| -> Vec<Vec<String>> {
+        let text = sandbox.engine(&[["top", "web"].as_slice(), words].concat()).ok().to_owned();
+        text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    eventually(10, "all three are there", || rows(&[]).len() == 4);
+    let found = rows(&[]);
+    assert_eq!(found[0], ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    assert_eq!((found[1][0].as_str(), found[1][7..].join(" ").as_str()), ("root", "sleep 1002"));
+    // The numbers are the host's.
+    assert_eq!(found[1][1], shown(&sandbox, "{{.State.Pid}}"));
+    for (words, titles) in [
+        (["-ef"].as_slice(), "UID PID PPID C STIME TTY TIME CMD"),
+        (&["-o", "pid,user,comm"], "PID USER COMMAND"),
+        (&["-eo", "pid,ppid,stime,etime,rss,args"], "PID PPID STIME ELAPSED RSS COMMAND"),
+        (&["aux"], "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"),
+        (&["-o", "pid,lstart"], "PID STARTED"),
+    ] {
+        let found = rows(words);
+        assert_eq!(found[0].join(" "), titles, "{words:?}");
+        assert_eq!(found.len(), 4, "{words:?}");
+    }
+    // It says of them what ps says.
+    let own = rows(&["-o", "pid,ppid,pgid,sid,uid,gid,user,group,comm,tname,nlwp,ni,time,args"]);
+    let theirs = rows(&["-w", "-o", "pid,ppid,pgid,sid,uid,gid,user,group,comm,tname,nlwp,ni,time,args"]);
+    let sorted = |mut rows: Vec<Vec<String>>| {
+        rows.sort();
+        rows
+    };
+    assert_eq!(sorted(own), sorted(theirs));
+    assert!(sandbox.engine(&["container", "top", "web"]).ok().starts_with("UID                 PID  "));
+    sandbox.engine(&["top", "web", "-o", "args"]).fails(1, ["Couldn't find PID field in ps output"]);
+    sandbox.engine(&["top", "web", "--nosuch"]).fails(1, ["ps"]);
+    sandbox.engine(&["pause", "web"]).ok();
+    assert_eq!(rows(&[]).len(), 4);
+    sandbox.engine(&["create", "--name", "idle", "busybox", "true"]).ok();
+    sandbox.engine(&["top", "idle"]).fails(1, ["idle", "is not running"]);
+    sandbox.engine(&["top", "nosuch"]).fails(1, ["nosuch"]);
+}
+
+#[test]
+fn wait_knows_docker_s_conditions() {
+    let sandbox = Sandbox::new("wait");
+    sandbox.busybox();
+    sandbox.engine(&["create", "--name", "web", "busybox", "sh", "-c", "sleep 0.5; exit 4"]).ok();
+    assert_eq!(sandbox.engine(&["wait", "web"]).ok(), "0", "it does not run");
+    let next = sandbox.engine_in_background(&["wait", "--condition", "next-exit", "web"]);
+    let removed = sandbox.engine_in_background(&["container", "wait", "--condition", "removed", "web"]);
+    std::thread::sleep(Duration::from_millis(500));
+    sandbox.engine(&["start", "web"]).ok();
+    assert_eq!(sandbox.engine(&["wait", "--condition", "not-running", "web"]).ok(), "4");
+    assert_eq!(next.wait().ok(), "4");
+    let begin = Instant::now();
+    std::thread::sleep(Duration::from_millis(300));
+    sandbox.engine(&["rm", "web"]).ok();
+    assert_eq!(removed.wait().ok(), "4");
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    let next = {
+        sandbox.engine(&["create", "--name", "gone", "busybox", "true"]).ok();
+        let next = sandbox.engine_in_background(&["wait", "--condition", "next-exit", "gone"]);
+        std::thread::sleep(Duration::from_millis(500));
+        sandbox.engine(&["rm", "gone"]).ok();
+        next
+    };
+    next.wait().fails(1, ["gone"]);
+    sandbox
+        .engine(&["wait", "--condition", "nosuch", "web"])
+        .fails(125, ["not-running, next-exit or removed"]);
+    // What removes itself is gone when that is told.
+    sandbox.engine(&["run", "-d", "--rm", "--name", "self", "busybox", "sh", "-c", "sleep 1; exit 5"]).ok();
+    assert_eq!(sandbox.engine(&["wait", "--condition", "removed", "self"]).ok(), "5");
+    sandbox.engine(&["inspect", "self"]).fails(1, ["self"]);
 }

@@ -31,6 +31,8 @@ mod start;
 mod start_all;
 mod stop;
 mod tag;
+mod top;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -110,7 +112,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::container::Start, start::start, ["start", "container start"]),
     entry!(args::container::Stop, stop::stop, ["stop", "container stop"]),
     entry!(args::image::Tag, tag::tag, ["tag", "image tag"]),
+    entry!(args::container::Top, top::top, ["top", "container top"]),
     entry!(args::container::Unpause, pause::unpause, ["unpause", "container unpause"]),
+    entry!(args::update::Update, update::update, ["update", "container update"]),
     entry!(args::system::Version, version::version, ["version"]),
     entry!(args::container::Wait, wait::wait, ["wait", "container wait"]),
     entry!(args::system::Completion, completion::completion, ["completion"]),

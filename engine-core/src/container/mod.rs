@@ -26,7 +26,10 @@ pub(crate) mod restart;
 mod start;
 mod state;
 mod stop;
+mod top;
+mod update;
 mod view;
+mod wait;
 
 use std::sync::Arc;
 
@@ -36,6 +39,7 @@ pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary,
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
 pub use prune::ContainerPruneReport;
+pub use top::Processes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Operation, PullEvent};
@@ -45,7 +49,7 @@ use crate::runtime::driver::ExitRecord;
 use crate::runtime::session::Session;
 use crate::spec::{
     AttachSpec, ContainerSpec, ExecSpec, Filter, LogsSpec, RemoveSpec, RestartPolicy, Signal, StopSpec,
-    TerminalSize,
+    TerminalSize, UpdateSpec, WaitCondition,
 };
 use crate::store::containers::{self, ContainerRow};
 
@@ -180,6 +184,30 @@ impl Container {
     /// itself.
     pub async fn wait(&self) -> Result<ExitRecord> {
         stop::wait(self).await
+    }
+
+    /// Waits until the condition holds, and gives how its program ended; see [`Container::wait`].
+    pub async fn wait_until(&self, condition: WaitCondition) -> Result<ExitRecord> {
+        wait::wait(self, condition).await
+    }
+
+    /// Changes its limits and its policy: at once if it runs, from its next start on in any case.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for limits that contradict each other or the host;
+    /// [`InUse`](crate::ErrorKind::InUse) if it uses more already. What was not refused before may be in force then.
+    pub async fn update(&self, update: &UpdateSpec) -> Result<()> {
+        update::update(self, update).await
+    }
+
+    /// Its processes, in the host's numbers, as ps(1) shows them with these arguments; `-ef` without any. The host's
+    /// own program is asked only for what goes beyond `-e`, `-f` and the usual columns of `-o`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it does not run; [`InvalidInput`](crate::ErrorKind::InvalidInput) for arguments that
+    /// do not show the numbers of the processes.
+    pub async fn top(&self, arguments: &[String]) -> Result<Processes> {
+        top::top(self, arguments).await
     }
 
     /// Changes when it is started again by itself.

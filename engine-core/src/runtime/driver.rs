@@ -328,6 +328,16 @@ pub trait Runtime: Send + Sync {
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;
 
+    /// All processes of a running container, in the host's numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that does not know them.
+    async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
+        Err(Error::new(ErrorKind::Unsupported, format!("the processes of container {}", place.id.short()))
+            .because("its runtime does not tell them"))
+    }
+
     /// Kills what is left of the container and takes away all that the runtime made for it, the exit record
     /// excepted. May be called twice, and for a container that never was.
     async fn delete(&self, place: &Place) -> Result<()>;

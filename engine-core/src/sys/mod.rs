@@ -3,9 +3,11 @@
 pub(crate) mod beneath;
 pub(crate) mod bpf;
 pub(crate) mod fault;
+mod local_time;
 pub(crate) mod lock;
 mod overlay_view;
 pub(crate) mod tree;
 pub(crate) mod watched;
 
+pub(crate) use local_time::local_time;
 pub(crate) use overlay_view::overlay_view;

@@ -191,6 +191,16 @@ impl Runtime for LinuxRuntime {
         .await
     }
 
+    async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
+        self.at(place, |host, place| {
+            if !state::is_looked_after(place)? {
+                return Err(client::not_running(place));
+            }
+            host.cgroups.pids(&place.cgroup)
+        })
+        .await
+    }
+
     async fn delete(&self, place: &Place) -> Result<()> {
         let result = self.at(place, delete::delete).await;
         self.release(&place.run_dir);

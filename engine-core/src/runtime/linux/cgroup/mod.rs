@@ -112,7 +112,6 @@ impl Cgroups {
     }
 
     /// The processes of the group and of the groups below it. A group that is not there has none.
-    #[cfg(test)]
     pub(crate) fn pids(&self, path: &str) -> Result<Vec<u32>> {
         check(path)?;
         tree::pids(&self.processes(path))
@@ -162,7 +161,6 @@ impl Cgroups {
     }
 
     /// Where the processes of the group are listed.
-    #[cfg(test)]
     fn processes(&self, path: &str) -> String {
         match &self.0 {
             Version::One(hierarchies) => hierarchies.processes(path),
