@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::container::oci::HostFacts;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, SystemEvent};
 use crate::id::ContainerId;
 use crate::image::driver::ImageStore;
+use crate::journal;
 use crate::network::driver::NetworkDriver;
 use crate::registry::driver::{Credential, Registry};
 use crate::runtime::driver::{Place, Runtime};
@@ -42,6 +44,16 @@ impl Parts {
         }
         let host = HostFacts::gather()?;
         Ok(self.host.get_or_init(|| host))
+    }
+
+    /// Tells of something that happened, when it has: a few microseconds, and never a failure.
+    pub(crate) fn tell(&self, event: &SystemEvent) {
+        journal::tell(&self.run_root, event);
+    }
+
+    /// Tells that what nobody needs of a kind was removed.
+    pub(crate) fn tell_prune(&self, kind: EventKind, reclaimed: u64) {
+        self.tell(&SystemEvent::now(kind, "prune", "").with("reclaimed", reclaimed.to_string()));
     }
 
     /// The directory of a container's own files.

@@ -1,15 +1,19 @@
 //! The engine as a whole: what it is, what it takes up, and clearing away what nothing needs.
 
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::container::{Containers, ListSpec, restart};
+pub use self::events::EventStream;
+use crate::container::{Containers, ListSpec, logs, restart};
 use crate::error::{Error, Faults, Result, Subject};
 use crate::id::{ContainerId, ContainerName};
 use crate::parts::Parts;
+use crate::spec::EventsSpec;
 use crate::store::{blocking, containers};
 use crate::{image, network, volume};
 
@@ -83,7 +87,7 @@ impl System {
         network_drivers.extend(["host".to_owned(), "none".to_owned()]);
         details.insert(
             "Plugins".into(),
-            json!({ "Volume": volumes, "Network": network_drivers, "Log": ["json-file", "none"] }),
+            json!({ "Volume": volumes, "Network": network_drivers, "Log": logs::driver::names() }),
         );
         Ok(SystemInfo {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -111,6 +115,15 @@ impl System {
             }
         }
         Ok(report)
+    }
+
+    /// What happens to containers, images, networks and volumes, whichever process does it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that is not known, and for a time to
+    /// end at before the time to begin with.
+    pub async fn events(&self, events: EventsSpec) -> Result<EventStream> {
+        events::events(&self.parts, events).await
     }
 
     /// Takes away what interrupted work left on the host and in the store: half layers, partial blobs, cgroups,

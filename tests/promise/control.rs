@@ -349,3 +349,22 @@ fn wait_knows_docker_s_conditions() {
     assert_eq!(sandbox.engine(&["wait", "--condition", "removed", "self"]).ok(), "5");
     sandbox.engine(&["inspect", "self"]).fails(1, ["self"]);
 }
+
+#[test]
+fn what_was_done_to_a_container_is_told() {
+    let sandbox = busy("control-events");
+    for words in [["pause", "web"].as_slice(), &["unpause", "web"], &["update", "-c", "100", "web"]] {
+        sandbox.engine(words).ok();
+    }
+    sandbox.engine(&["top", "web"]).ok();
+    // While it is read it holds still, and goes on.
+    sandbox.engine(&["commit", "web", "held"]).ok();
+    assert_eq!(shown(&sandbox, "{{.State.Status}}"), "running");
+    sandbox.engine(&["commit", "--pause=false", "web", "moving"]).ok();
+    let words =
+        ["events", "--since", "1h", "--until", "0s", "--filter", "container=web", "--format", "{{.Action}}"];
+    let told = sandbox.engine(&words).ok().to_owned();
+    let told: Vec<&str> = told.lines().skip_while(|action| *action != "pause").collect();
+    let wanted = ["pause", "unpause", "update", "top", "pause", "unpause", "commit", "commit"];
+    assert_eq!(told, wanted);
+}

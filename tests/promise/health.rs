@@ -66,6 +66,7 @@ fn a_container_starts_gets_well_and_falls_ill() {
     run(&sandbox, "plain", &[]);
     assert_eq!(health(&sandbox, "plain"), Value::Null);
     assert!(ps(&sandbox, "health=none").starts_with("plain "));
+    sandbox.engine(&["ps", "--filter", "health=good"]).fails(1, ["health=good", "unhealthy"]);
 }
 
 #[test]

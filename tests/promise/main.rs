@@ -8,10 +8,13 @@ mod support;
 
 mod control;
 mod crash;
+mod events;
+mod files;
 mod health;
 mod images;
 mod input;
 mod life;
+mod logging;
 mod many;
 mod network;
 mod restart;

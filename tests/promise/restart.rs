@@ -41,8 +41,9 @@ fn a_failing_program_is_started_again_so_often_and_every_life_is_logged_in_order
     let events = std::fs::read_to_string(sandbox.run_root().join("events")).expect("a journal");
     let died = |line: &&str| line.contains("\"Action\":\"die\"") && line.contains("\"exitCode\":\"3\"");
     assert_eq!(events.lines().filter(died).count(), 4, "{events}");
-    assert!(events.lines().filter(|line| line.contains("\"Action\":\"start\"")).count() >= 3, "{events}");
-    assert!(events.lines().all(|line| line.contains("\"name\":\"fails\"")), "{events}");
+    assert_eq!(events.lines().filter(|line| line.contains("\"Action\":\"start\"")).count(), 4, "{events}");
+    let mut own = events.lines().filter(|line| line.contains("\"Type\":\"container\""));
+    assert!(own.all(|line| line.contains("\"name\":\"fails\"")), "{events}");
     // A success is none of its business, and a start by hand counts anew.
     let once = ["run", "--name", "well", "--restart", "on-failure", "busybox", "true"];
     assert_eq!(sandbox.engine(&once).code, 0);
@@ -342,4 +343,77 @@ fn flags_that_contradict_each_other_are_refused() {
     sandbox.engine(&["run", "--rm", "--restart", "no", "busybox", "true"]).ok();
     sandbox.engine(&["run", "--restart", "sometimes", "busybox", "true"]).fails(125, ["restart policy"]);
     sandbox.engine(&["run", "--restart", "always:3", "busybox", "true"]).fails(125, ["number of retries"]);
+}
+
+#[test]
+fn memory_that_ran_out_is_told_of_the_life_it_ended_and_of_no_other() {
+    let sandbox = Sandbox::new("restart-oom");
+    sandbox.busybox();
+    let script = "test -e /second && exit 5; touch /second; exec tail /dev/zero";
+    let flags =
+        ["run", "-d", "--name", "hungry", "--restart", "on-failure:1", "-m", "16m", "--memory-swap", "16m"];
+    sandbox.engine(&[&flags[..], &["busybox", "sh", "-c", script]].concat()).ok();
+    eventually(10, "it gives up", || field(&sandbox, "hungry", ".State.Status") == "exited");
+    let format = "{{.RestartCount}} {{.State.ExitCode}} {{.State.OOMKilled}}";
+    assert_eq!(sandbox.engine(&["inspect", "-f", format, "hungry"]).ok(), "1 5 false");
+    let events = std::fs::read_to_string(sandbox.run_root().join("events")).expect("a journal");
+    assert_eq!(events.matches("\"Action\":\"oom\"").count(), 1, "{events}");
+    assert_eq!(events.matches("\"exitCode\":\"137\"").count(), 1, "{events}");
+}
+
+#[test]
+fn a_terminal_and_a_read_only_root_are_there_in_every_life() {
+    let sandbox = Sandbox::new("restart-tty");
+    sandbox.busybox();
+    let script = "tty; touch /x 2>&1 | grep -o Read-only; echo y >> /v/lives; exit 1";
+    let flags = [
+        "run",
+        "-d",
+        "-t",
+        "--init",
+        "--read-only",
+        "-v",
+        "lives:/v",
+        "--name",
+        "term",
+        "--restart",
+        "on-failure:2",
+    ];
+    sandbox.engine(&[&flags[..], &["busybox", "sh", "-c", script]].concat()).ok();
+    eventually(10, "it gives up", || field(&sandbox, "term", ".State.Status") == "exited");
+    let log = sandbox.engine(&["logs", "term"]).stdout;
+    assert_eq!((log.matches("/dev/pts/0").count(), log.matches("Read-only").count()), (3, 3), "{log}");
+    let lives = sandbox.engine(&["run", "--rm", "-v", "lives:/v", "busybox", "cat", "/v/lives"]);
+    assert_eq!(lives.ok(), "y\ny\ny");
+}
+
+#[test]
+fn a_monitor_that_is_killed_between_two_lives_is_missed_too() {
+    let sandbox = Sandbox::new("killed-pause");
+    sandbox.busybox();
+    let script = "test -e /v/well && exec sleep 1000; exit 9";
+    let flags = ["run", "-d", "--name", "loop", "-v", "state:/v", "--restart", "on-failure"];
+    sandbox.engine(&[&flags[..], &["busybox", "sh", "-c", script]].concat()).ok();
+    let first = monitor_of_run_dir(&sandbox);
+    eventually(10, "it waits for its next life", || {
+        field(&sandbox, "loop", ".RestartCount") == "5"
+            && field(&sandbox, "loop", ".State.Status") == "restarting"
+    });
+    sandbox.host(&["kill", "-9", &first]).ok();
+    eventually(1, "the loss is seen", || field(&sandbox, "loop", ".State.Status") == "exited");
+    assert_eq!(field(&sandbox, "loop", ".State.ExitCode"), "255");
+    sandbox.engine(&["run", "--rm", "-v", "state:/v", "busybox", "touch", "/v/well"]).ok();
+    assert_eq!(sandbox.engine(&["system", "start-all"]).ok(), "loop");
+    assert_eq!(field(&sandbox, "loop", ".State.Status"), "running");
+}
+
+/// The monitor of the only container: the process that works in its run directory.
+fn monitor_of_run_dir(sandbox: &Sandbox) -> String {
+    let here = sandbox.run_root().join("containers");
+    let processes = std::fs::read_dir("/proc").expect("reads").flatten();
+    let found = processes
+        .map(|entry| entry.path())
+        .find(|path| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&here)));
+    let path = found.expect("a monitor");
+    path.file_name().and_then(|name| name.to_str()).expect("a number").to_owned()
 }

@@ -1,11 +1,15 @@
 //! The commands for containers, but for those that make one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
+use engine_core::Reference;
 use engine_core::spec::{Signal, WaitCondition};
 
 use super::create::{env_file, env_variable};
+use super::image::reference;
+use super::parse::boolean::boolean;
 use super::parse::number::tail;
 use super::parse::reason;
 use super::parse::time::patience;
@@ -263,6 +267,68 @@ pub(crate) struct Attach {
     /// The container.
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: String,
+}
+
+/// Copy files/folders between a container and the local filesystem
+#[derive(Debug, Parser)]
+pub(crate) struct Cp {
+    /// Archive mode (copy all uid/gid information)
+    #[arg(short, long)]
+    pub(crate) archive: bool,
+    /// Always follow symbol link in SRC_PATH
+    #[arg(short = 'L', long)]
+    pub(crate) follow_link: bool,
+    /// Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached
+    #[arg(short, long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+    pub(crate) quiet: Option<bool>,
+    /// What to copy: `CONTAINER:PATH` or a path of this host; `-` is a tar archive on standard input.
+    #[arg(value_name = "CONTAINER:SRC_PATH|SRC_PATH|-")]
+    pub(crate) source: String,
+    /// Where to: a path of this host or `CONTAINER:PATH`; `-` is a tar archive on standard output.
+    #[arg(value_name = "DEST_PATH|-|CONTAINER:DEST_PATH")]
+    pub(crate) destination: String,
+}
+
+/// Inspect changes to files or directories on a container's filesystem
+#[derive(Debug, Parser)]
+pub(crate) struct Diff {
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
+/// Export a container's filesystem as a tar archive
+#[derive(Debug, Parser)]
+pub(crate) struct Export {
+    /// Write to a file, instead of STDOUT
+    #[arg(short, long)]
+    pub(crate) output: Option<PathBuf>,
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
+/// Create a new image from a container's changes
+#[derive(Debug, Parser)]
+pub(crate) struct Commit {
+    /// Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
+    #[arg(short, long)]
+    pub(crate) author: Option<String>,
+    /// Apply Dockerfile instruction to the created image
+    #[arg(short, long)]
+    pub(crate) change: Vec<String>,
+    /// Commit message
+    #[arg(short, long)]
+    pub(crate) message: Option<String>,
+    /// Pause container during commit (default true)
+    #[arg(short, long, default_value = "true", action = ArgAction::SetTrue)]
+    pub(crate) pause: bool,
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// What to call the image.
+    #[arg(value_name = "REPOSITORY[:TAG]", value_parser = reference)]
+    pub(crate) reference: Option<Reference>,
 }
 
 /// Display detailed information on one or more containers

@@ -51,6 +51,23 @@ pub(crate) struct Info {
     pub(crate) format: Option<String>,
 }
 
+/// Get real time events from the engine
+#[derive(Debug, Parser)]
+pub(crate) struct Events {
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_name = "filter", value_parser = condition)]
+    pub(crate) filter: Vec<Condition>,
+    /// Format output: 'json' or a Go template
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Show all events created since a time (e.g. "2013-01-02T13:23:37Z") or for a length of time (e.g. "42m")
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Stream events until a time, as --since takes it
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+}
+
 /// Remove unused data, and what interrupted work left on the host
 #[derive(Debug, Parser)]
 pub(crate) struct Prune {

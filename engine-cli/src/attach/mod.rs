@@ -234,6 +234,8 @@ pub(crate) async fn exit_code(container: &Container, ended: Ended) -> Outcome {
         Ended::Lost => Ok(of_program(container.wait().await?.code)),
         Ended::Detached => {
             tell("read escape sequence\n");
+            // It may have ended, and be gone, a moment ago.
+            let _ = container.detached().await;
             Ok(0)
         }
         Ended::Interrupted(number) => Ok(SIGNAL.saturating_add(of_program(number))),

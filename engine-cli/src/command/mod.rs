@@ -1,10 +1,15 @@
 //! What was typed means: one file for each command, and the table of them.
 
 mod attach;
+mod commit;
 mod completion;
+mod cp;
 mod create;
+mod diff;
 mod each;
+mod events;
 mod exec;
+mod export;
 mod filter;
 pub(crate) mod help;
 mod history;
@@ -16,6 +21,7 @@ mod kill;
 mod load;
 mod logs;
 mod network;
+mod partial;
 mod pause;
 mod prune;
 mod ps;
@@ -95,7 +101,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::image::Pull, pull::pull, ["pull", "image pull"]),
     entry!(args::image::Ls, images::images, ["images", "image ls", "image list"]),
     entry!(args::container::Attach, attach::attach, ["attach", "container attach"]),
+    entry!(args::container::Commit, commit::commit, ["commit", "container commit"]),
+    entry!(args::container::Cp, cp::cp, ["cp", "container cp"]),
     entry!(args::create::Create, create::create, ["create", "container create"]),
+    entry!(args::container::Diff, diff::diff, ["diff", "container diff"]),
+    entry!(args::container::Export, export::export, ["export", "container export"]),
+    entry!(args::system::Events, events::events, ["events", "system events"]),
     entry!(args::image::History, history::history, ["history", "image history"]),
     entry!(args::image::Import, import::import, ["import", "image import"]),
     entry!(args::system::Info, info::info, ["info", "system info"]),

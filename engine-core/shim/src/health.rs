@@ -7,7 +7,7 @@ use rustix::fd::BorrowedFd;
 use crate::clock::{MAX_TEXT, rfc3339};
 use crate::hub::monotonic;
 use crate::life::Life;
-use crate::log::escape;
+use crate::log::entry::escape;
 use crate::plan::{Cgroup, ContainerPlan, HealthPlan};
 use crate::probe::{Outcome, Probe};
 use crate::status;

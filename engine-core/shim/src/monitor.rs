@@ -16,12 +16,12 @@ use crate::hub::{Event, Hub, monotonic, now};
 use crate::life::{Change, End, Life, signal};
 use crate::log::Log;
 use crate::namespaces::Kept;
-use crate::plan::{ContainerPlan, HealthPlan};
+use crate::plan::{ContainerPlan, HealthPlan, Logging};
 use crate::record::Record;
 use crate::restart::{Policy, Restart};
 use crate::status::{self, Phase, Status};
 use crate::wire::{Exit, Kind};
-use crate::{events, rundir, sys, teardown};
+use crate::{events, namespaces, rundir, sys, teardown};
 
 /// Builds the container and looks after it. `held` are descriptors to keep open for as long as it lives.
 pub(crate) fn run(control: OwnedFd, plan: ContainerPlan, held: Vec<OwnedFd>) {
@@ -72,7 +72,7 @@ impl Monitor {
     fn begin(plan: ContainerPlan, hub: &mut Hub, engine: u32) -> Result<Monitor> {
         let lock = rundir::take_lock(&plan.run_dir)?;
         if let Some(path) = &plan.streams.log {
-            hub.set_log(Log::open(path)?);
+            hub.set_log(Log::open(path, &logging(&plan), now())?);
         }
         let mut kept = Kept::open(&plan.namespaces)?;
         let life = Life::begin(&plan, &kept, hub)?;
@@ -243,6 +243,8 @@ impl Monitor {
             }
             Change::Began => {
                 self.begun = true;
+                // Before anybody else can tell of anything: of its end, say.
+                events::tell(self.plan.events.as_ref(), "start", "", now());
                 hub.reply(self.engine, Kind::Started, &[], None);
             }
         }
@@ -380,4 +382,11 @@ impl Monitor {
 fn timespec(nanos: i64) -> Timespec {
     let nanos = nanos.max(0);
     Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 }
+}
+
+/// How its output is logged. Children of a monitor that has joined a namespace of processes are in sight of another
+/// container, so there are none that compress.
+fn logging(plan: &ContainerPlan) -> Logging {
+    let alone = !plan.namespaces.join.iter().any(|(kind, _)| *kind == namespaces::PID);
+    Logging { compress: plan.streams.logging.compress && alone, ..plan.streams.logging.clone() }
 }

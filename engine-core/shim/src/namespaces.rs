@@ -13,7 +13,7 @@ use crate::sys;
 use crate::text::Text;
 
 /// To join it is for children only: the monitor does it before there is one.
-const PID: u32 = libc::CLONE_NEWPID as u32;
+pub(crate) const PID: u32 = libc::CLONE_NEWPID as u32;
 const NET: u32 = libc::CLONE_NEWNET as u32;
 /// It begins at the group of the process that makes it: the container's own process does, once it is in its group.
 const CGROUP: u32 = libc::CLONE_NEWCGROUP as u32;

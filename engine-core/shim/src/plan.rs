@@ -112,6 +112,21 @@ pub struct ExecPlan {
     pub terminal_size: Option<(u16, u16)>,
     /// Nobody reads the output, and the process outlives the control socket.
     pub detach: bool,
+    /// The journal to tell of its begin and its end.
+    pub events: Option<ExecEvents>,
+}
+
+/// What the events of a process in a container say; see [`journal`](crate::journal).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecEvents {
+    /// The journal.
+    pub journal: String,
+    /// The container.
+    pub container: String,
+    /// What its begin is called: `exec_start: sh`.
+    pub start: String,
+    /// Members of a JSON object.
+    pub attributes: String,
 }
 
 /// A group in the cgroup tree.
@@ -296,4 +311,30 @@ pub struct Streams {
     pub stdin_once: bool,
     /// The file its output is logged to.
     pub log: Option<String>,
+    /// How it is logged.
+    pub logging: Logging,
+}
+
+/// How output is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logging {
+    /// The file is put aside when it has so many bytes; 0 lets it grow for ever.
+    pub max_size: u64,
+    /// So many files are kept, the current one included; the oldest go.
+    pub max_files: u32,
+    /// Compress what was put aside.
+    pub compress: bool,
+    /// What every entry says besides, a member of a JSON object with its comma: `"attrs":{"tag":"x"},`. May be empty.
+    pub attributes: String,
+    /// The host's journal, which is told every line too.
+    pub journal: Option<HostJournal>,
+}
+
+/// The journal of the host, in the native protocol of systemd's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostJournal {
+    /// Its socket.
+    pub socket: String,
+    /// Fields of every entry, each in a line of its own: `CONTAINER_NAME=web`.
+    pub fields: String,
 }

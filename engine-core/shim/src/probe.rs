@@ -204,15 +204,9 @@ fn group_of(group: &str, pid: u32) -> String {
     let content = teardown::read(path.as_str()).unwrap_or_default();
     let content = core::str::from_utf8(&content).unwrap_or_default();
     let name = group.rsplit('/').next().unwrap_or_default();
-    let marked = ["/", name, "/"].concat();
-    let below = content
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .and_then(|path| path.find(&marked).and_then(|at| path.get(at + marked.len()..)));
-    match below {
-        Some(below) => [group, "/", below].concat(),
-        None => group.into(),
-    }
+    let path = content.split('\n').find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    let below = path.split('/').skip_while(|part| *part != name).skip(1);
+    below.fold(group.into(), |group: String, part| [group.as_str(), "/", part].concat())
 }
 
 /// Becomes the check, or says why not and ends.

@@ -89,24 +89,39 @@ pub(crate) fn remove(cgroup: &Cgroup) {
 pub(crate) fn thaw(cgroup: &Cgroup) {
     let (file, word) =
         if cgroup.born.is_some() { ("/cgroup.freeze", "0") } else { ("/freezer.state", "THAWED") };
-    // Of version 1 one hierarchy has it.
+    // Of version 1 one hierarchy has the file.
     for directory in &cgroup.dirs {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        if let Ok(file) = rustix::fs::open([directory, file].concat(), flags, Mode::empty()) {
-            let _ = rustix::io::write(&file, word.as_bytes());
-            return;
-        }
+        write(&[directory, file].concat(), word.as_bytes());
     }
 }
 
-/// Removes the groups that the container made in its own, which stays.
+/// Makes the container's group as it was before its first life: without the groups that it made in it. Of version 2,
+/// what it handed down to those is taken back, or nobody could be born in it; and it is thawed, as a frozen one can be
+/// killed, and the next life would be born so.
 pub(crate) fn clear(cgroup: &Cgroup) {
     thaw(cgroup);
     for directory in &cgroup.dirs {
         for child in children(directory).unwrap_or_default() {
-            let _ = remove_tree(&child, DEPTH);
+            for _ in 0..ATTEMPTS {
+                match remove_tree(&child, DEPTH) {
+                    Err(Errno::BUSY) => pause(),
+                    _ => break,
+                }
+            }
         }
     }
+    let Some(directory) = &cgroup.born else { return };
+    let handed_down = [directory, "/cgroup.subtree_control"].concat();
+    for controller in read(&handed_down).unwrap_or_default().split(|byte| byte.is_ascii_whitespace()) {
+        if !controller.is_empty() {
+            write(&handed_down, &[b"-", controller].concat());
+        }
+    }
+}
+
+fn write(path: &str, value: &[u8]) {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let _ = rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::write(&file, value));
 }
 
 fn remove_tree(directory: &str, depth: u32) -> rustix::io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::record::ContainerRecord;
-use super::{Container, health, names, plan, restart, view};
+use super::{Container, facts, health, logs, names, plan, restart, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{PullEvent, Reporter};
 use crate::id::{ContainerId, ContainerName, VolumeName};
@@ -48,7 +48,9 @@ pub(super) async fn create(
     let id = ContainerId::random()?;
     let claims = claim_volumes(&parts, &mut spec).await?;
     let chain = image.as_ref().map(ImageRecord::chain).unwrap_or_default();
-    let record = ContainerRecord { spec, image: image.as_ref().map(|image| image.id.clone()), chain };
+    let image_labels = config.as_ref().map(|config| config.config.labels.clone()).unwrap_or_default();
+    let image = image.map(|image| image.id);
+    let record = ContainerRecord { spec, image, chain, image_labels };
     match finish(&parts, &id, record, config.as_ref(), &claims).await {
         Ok(name) => Ok(Container { parts, id, name }),
         Err(e) => {
@@ -76,8 +78,9 @@ async fn finish(
     }
     fill_volumes(parts, id, &record, claims).await?;
     fault::point("create.volumes-made");
-    let name = insert(parts, id, record).await?;
+    let (name, record) = insert(parts, id, record).await?;
     fault::point("create.recorded");
+    facts::tell_of(parts, (id, &name, &record), "create", &[]);
     Ok(name)
 }
 
@@ -109,12 +112,7 @@ fn check(spec: &ContainerSpec) -> Result<()> {
     }
     restart::check(spec.restart, spec.auto_remove)?;
     health::check(&spec.health)?;
-    if !matches!(spec.log.driver.as_str(), "json-file" | "none") {
-        return Err(Error::new(ErrorKind::Unsupported, format!("log driver {:?}", spec.log.driver))
-            .because("the engine has no log driver of that name")
-            .with_remedy("use json-file or none"));
-    }
-    Ok(())
+    logs::driver::check(&spec.log)
 }
 
 fn check_directory(path: &Path) -> Result<()> {
@@ -196,7 +194,11 @@ async fn fill_volumes(
 }
 
 /// Writes the record, under the name asked for or one made up.
-async fn insert(parts: &Parts, id: &ContainerId, record: ContainerRecord) -> Result<ContainerName> {
+async fn insert(
+    parts: &Parts,
+    id: &ContainerId,
+    record: ContainerRecord,
+) -> Result<(ContainerName, ContainerRecord)> {
     let id = id.clone();
     // A container that removes itself is gone after a loss of power in any case.
     let durability = if record.spec.auto_remove { Durability::Relaxed } else { Durability::Full };
@@ -224,7 +226,7 @@ async fn insert(parts: &Parts, id: &ContainerId, record: ContainerRecord) -> Res
                     volumes::add_user(tx, volume, &id)?;
                 }
             }
-            Ok(name)
+            Ok((name, record))
         })
         .await
 }

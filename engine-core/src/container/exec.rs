@@ -1,9 +1,11 @@
 //! Another process in a running container.
 
 use super::plan::Prepared;
-use super::{Container, files, plan, reconcile};
+use super::{Container, facts, files, plan, reconcile};
 use crate::error::Result;
-use crate::runtime::driver::{ExecBundle, UserSpec};
+use crate::id::random_hex;
+use crate::journal;
+use crate::runtime::driver::{ExecBundle, ExecEvents, UserSpec};
 use crate::runtime::session::Session;
 use crate::spec::ExecSpec;
 
@@ -18,6 +20,15 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
     let prepared =
         Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts: Vec::new(), files };
     let (process, seccomp) = prepared.exec(parts, &exec)?;
+    let (id, command) = (random_hex::<32>()?, exec.command.join(" "));
+    let mut attributes = facts::attributes(&row.record, &row.name);
+    attributes.insert("execID".to_owned(), id.clone());
+    let events = ExecEvents {
+        journal: journal::path(&parts.run_root),
+        start: journal::action(&format!("exec_start: {command}")),
+        attributes: journal::members(&attributes),
+    };
+    facts::tell(parts, &row, &format!("exec_create: {command}"), &[("execID", &id)]);
     let user = exec.user.clone().unwrap_or_else(|| plan::user(&row.record.spec, config.as_ref()));
     let bundle = ExecBundle {
         process,
@@ -26,6 +37,7 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
         stdin: exec.stdin,
         terminal_size: exec.terminal_size,
         detach: exec.detach,
+        events: Some(events),
     };
     parts.runtime.exec(&reconcile::place(parts, &row), bundle).await
 }

@@ -10,9 +10,13 @@ use crate::id::ContainerId;
 use crate::network::endpoint::Wiring;
 use crate::network::names::{HOSTS, Hosts, ResolvConf};
 use crate::parts::Parts;
-use crate::spec::{ContainerSpec, NetworkMode};
+use crate::spec::{ContainerSpec, LogSpec, NetworkMode};
 use crate::store::blocking;
 use crate::store::containers::ContainerRow;
+
+/// Where a container's root needs a file or a directory, because the engine mounts something of its own there.
+pub(super) const MOUNT_POINTS: [&str; 8] =
+    ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console", "/dev/shm", "/dev", "/proc", "/sys"];
 
 /// The files of `/etc` that are the engine's.
 pub(crate) struct EtcFiles {
@@ -33,10 +37,19 @@ impl EtcFiles {
     }
 }
 
-/// The container's log.
-pub(super) fn log(parts: &Parts, id: &ContainerId) -> PathBuf {
-    parts.container_dir(id).join(format!("{id}-json.log"))
+/// The container's log, if its output is kept. Those of the drivers that have no file of their own to show lie where
+/// docker's do.
+pub(super) fn log(parts: &Parts, id: &ContainerId, log: &LogSpec) -> Option<PathBuf> {
+    let directory = parts.container_dir(id);
+    match log.driver.as_str() {
+        "none" => None,
+        "local" => Some(directory.join(LOCAL_LOGS).join("container.log")),
+        "journald" => Some(directory.join(LOCAL_LOGS).join("container-cached.log")),
+        _ => Some(directory.join(format!("{id}-json.log"))),
+    }
 }
+
+const LOCAL_LOGS: &str = "local-logs";
 
 /// Its host name: in the host's network it is the host's, unless one was asked for.
 pub(super) fn hostname(row: &ContainerRow) -> String {
@@ -73,8 +86,12 @@ pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wir
         (files.resolv_conf.clone(), resolv_conf),
     ];
     let directory = parts.container_dir(&row.id);
+    let own_folder = matches!(spec.log.driver.as_str(), "local" | "journald");
     blocking(move || {
         make_directory(&directory)?;
+        if own_folder {
+            make_directory(&directory.join(LOCAL_LOGS))?;
+        }
         contents.iter().try_for_each(|(path, content)| write_file(path, content))
     })
     .await?;

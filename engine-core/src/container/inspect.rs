@@ -58,9 +58,10 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         })
         .collect();
     let show = |path: &Path| json!(path.display().to_string());
-    let log = match spec.log.driver.as_str() {
-        "none" => json!(""),
-        _ => show(&files::log(parts, &row.id)),
+    // Docker shows only the file that is a driver's own form.
+    let log = match (spec.log.driver.as_str(), files::log(parts, &row.id, &spec.log)) {
+        ("json-file", Some(path)) => show(&path),
+        _ => json!(""),
     };
     let details: BTreeMap<String, Value> = [
         ("ResolvConfPath", show(&etc.resolv_conf)),
@@ -129,7 +130,7 @@ fn mount(parts: &Parts, mount: &MountSpec, driver: Option<&str>) -> Value {
 }
 
 /// What runs in it: `Config`.
-fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
+pub(super) fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
     let spec = &row.record.spec;
     let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
     labels.extend(spec.labels.clone());

@@ -158,6 +158,13 @@ fn check_status(filter: &Filter) -> Result<()> {
                 .with_remedy(format!("use one of: {}", KNOWN.join(", "))));
         }
     }
+    const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+    for health in filter.values("health").unwrap_or_default() {
+        if !HEALTH.contains(&health.as_str()) {
+            return Err(Error::invalid(format!("filter health={health}"), "no container's health is that")
+                .with_remedy(format!("use one of: {}", HEALTH.join(", "))));
+        }
+    }
     for code in filter.values("exited").unwrap_or_default() {
         if code.parse::<i32>().is_err() {
             return Err(Error::invalid(format!("filter exited={code}"), "an exit code is a number"));

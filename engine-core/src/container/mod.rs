@@ -3,16 +3,20 @@
 //! A [`Container`] is a name, not an owner: dropping it does nothing to the container, and it may be gone when the
 //! next call is made.
 
+mod archive;
+mod commit;
+mod copy;
 mod create;
-mod events;
+mod diff;
 mod exec;
+mod facts;
 mod files;
 mod health;
 pub(crate) mod info;
 mod inspect;
 mod list;
 mod lock;
-mod logs;
+pub(crate) mod logs;
 mod names;
 pub(crate) mod oci;
 mod pause;
@@ -31,10 +35,12 @@ mod update;
 mod view;
 mod wait;
 
+use std::io::Read;
 use std::sync::Arc;
 
 use lock::ContainerLock;
 
+pub use archive::{ArchiveStream, CopyReport, PathStat};
 pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary, HealthState};
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
@@ -42,14 +48,15 @@ pub use prune::ContainerPruneReport;
 pub use top::Processes;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Operation, PullEvent};
-use crate::id::{ContainerId, ContainerName};
+use crate::event::{EventKind, Operation, PullEvent};
+use crate::id::{ContainerId, ContainerName, ImageId};
+use crate::image::driver::Change;
 use crate::parts::Parts;
 use crate::runtime::driver::ExitRecord;
 use crate::runtime::session::Session;
 use crate::spec::{
-    AttachSpec, ContainerSpec, ExecSpec, Filter, LogsSpec, RemoveSpec, RestartPolicy, Signal, StopSpec,
-    TerminalSize, UpdateSpec, WaitCondition,
+    ArchiveSpec, AttachSpec, CommitSpec, ContainerSpec, CopySpec, ExecSpec, Filter, LogsSpec, RemoveSpec,
+    RestartPolicy, Signal, StopSpec, TerminalSize, UpdateSpec, WaitCondition,
 };
 use crate::store::containers::{self, ContainerRow};
 
@@ -107,7 +114,9 @@ impl Containers {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn prune(&self, filter: &Filter) -> Result<ContainerPruneReport> {
-        prune::prune(&self.parts, filter).await
+        let report = prune::prune(&self.parts, filter).await?;
+        self.parts.tell_prune(EventKind::Container, report.reclaimed);
+        Ok(report)
     }
 }
 
@@ -138,7 +147,15 @@ impl Container {
     pub async fn attach(&self, streams: AttachSpec) -> Result<Session> {
         let row = self.row().await?;
         reconcile::require_moving(self, &row, "attach").await?;
-        self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await
+        let session = self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await?;
+        facts::tell(&self.parts, &row, "attach", &[]);
+        Ok(session)
+    }
+
+    /// Tells in the store's events that somebody who was attached has left the program to itself.
+    pub async fn detached(&self) -> Result<()> {
+        facts::tell(&self.parts, &self.row().await?, "detach", &[]);
+        Ok(())
     }
 
     /// Runs another process in it.
@@ -159,7 +176,9 @@ impl Container {
     /// Stops it, if it runs, and starts it.
     pub async fn restart(&self, stop: StopSpec) -> Result<()> {
         stop::stop(self, stop).await?;
-        self.start().await
+        self.start().await?;
+        facts::tell(&self.parts, &self.row().await?, "restart", &[]);
+        Ok(())
     }
 
     /// Holds all its processes still.
@@ -218,7 +237,10 @@ impl Container {
     /// Changes the size of its terminal.
     pub async fn resize(&self, size: TerminalSize) -> Result<()> {
         let row = self.row().await?;
-        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await
+        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await?;
+        let (height, width) = (size.rows.to_string(), size.columns.to_string());
+        facts::tell(&self.parts, &row, "resize", &[("height", &height), ("width", &width)]);
+        Ok(())
     }
 
     /// Gives it another name.
@@ -239,6 +261,63 @@ impl Container {
     /// What it has written to its log, and what it goes on to write.
     pub async fn logs(&self, logs: LogsSpec) -> Result<LogStream> {
         logs::logs(self, logs).await
+    }
+
+    /// What is at a path in it, running or not. A symbolic link is told as one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing is.
+    pub async fn stat_path(&self, path: &str) -> Result<PathStat> {
+        archive::stat_path(self, path).await
+    }
+
+    /// The file or directory at a path in it, as a tar archive. The topmost entry is called as the last component of the
+    /// path; `.` with `/.` at its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing is there.
+    pub async fn copy_out(&self, path: &str) -> Result<ArchiveStream> {
+        archive::copy_out(self, path).await
+    }
+
+    /// Unpacks a tar archive, compressed or not, into a directory in it. What is read from `archive` blocks a thread of
+    /// its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such directory;
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if it is mounted read-only. What was unpacked before a failure
+    /// stays.
+    pub async fn copy_in(&self, path: &str, archive: Box<dyn Read + Send>, spec: ArchiveSpec) -> Result<()> {
+        archive::copy_in(self, path, archive, spec).await
+    }
+
+    /// Copies files from this host into it, as `docker cp` does.
+    pub async fn copy_to(&self, copy: CopySpec) -> Result<CopyReport> {
+        copy::copy_to(self, copy).await
+    }
+
+    /// Copies files from it to this host, as `docker cp` does.
+    pub async fn copy_from(&self, copy: CopySpec) -> Result<CopyReport> {
+        copy::copy_from(self, copy).await
+    }
+
+    /// All its files as a tar archive, without those that are mounted in it.
+    pub async fn export(&self) -> Result<ArchiveStream> {
+        archive::export(self).await
+    }
+
+    /// What it has changed of its image, sorted by path.
+    pub async fn diff(&self) -> Result<Vec<Change>> {
+        diff::diff(self).await
+    }
+
+    /// Makes an image of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a change that cannot be;
+    /// [`Unsupported`](ErrorKind::Unsupported) for a container that was not made from an image.
+    pub async fn commit(&self, commit: CommitSpec) -> Result<ImageId> {
+        commit::commit(self, commit).await
     }
 }
 

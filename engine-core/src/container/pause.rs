@@ -3,7 +3,7 @@
 
 use super::lock::ContainerLock;
 use super::reconcile::Living;
-use super::{Container, reconcile};
+use super::{Container, facts, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::containers::ContainerRow;
 
@@ -17,7 +17,11 @@ pub(super) async fn pause(container: &Container) -> Result<()> {
         Some(living) if living.is_restarting() => {
             Err(conflict(container, "it is restarting, wait until the container is running"))
         }
-        Some(_) => parts.runtime.pause(&reconcile::place(parts, &row)).await,
+        Some(_) => {
+            parts.runtime.pause(&reconcile::place(parts, &row)).await?;
+            facts::tell(parts, &row, "pause", &[]);
+            Ok(())
+        }
     }
 }
 
@@ -26,8 +30,30 @@ pub(super) async fn unpause(container: &Container) -> Result<()> {
     let parts = &container.parts;
     let (row, living, _lock) = living(container).await?;
     match living {
-        Some(living) if living.paused => parts.runtime.resume(&reconcile::place(parts, &row)).await,
+        Some(living) if living.paused => {
+            parts.runtime.resume(&reconcile::place(parts, &row)).await?;
+            facts::tell(parts, &row, "unpause", &[]);
+            Ok(())
+        }
         _ => Err(conflict(container, "it is not paused")),
+    }
+}
+
+/// Holds it still while something is done that its program must not disturb, if it runs and is not held already:
+/// whether it was is the answer, and then [`release`] follows.
+pub(super) async fn hold(container: &Container) -> Result<bool> {
+    match pause(container).await {
+        Ok(()) => Ok(true),
+        Err(e) if e.is(ErrorKind::Conflict) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Lets it go on after [`hold`]. Somebody else may have, or ended it.
+pub(super) async fn release(container: &Container) -> Result<()> {
+    match unpause(container).await {
+        Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
+        result => result,
     }
 }
 

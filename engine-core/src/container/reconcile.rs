@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::lock::ContainerLock;
-use super::{Container, events, remove};
+use super::{Container, facts, remove};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::id::ContainerId;
 use crate::network;
@@ -154,7 +154,10 @@ async fn end(
     });
     let ending = if lost { Ending::Unknown } else { Ending::Told };
     if lost {
-        events::source(parts, &row).tell_end(&place(parts, &row), &exit);
+        // Its monitor would have told of it.
+        let lasted = exit.finished.since(exit.started.unwrap_or(exit.finished)).as_secs();
+        let more = [("execDuration", lasted.to_string()), ("exitCode", exit.code.to_string())];
+        facts::tell(parts, &row, "die", &more.each_ref().map(|(key, value)| (*key, value.as_str())));
     }
     if row.record.spec.auto_remove {
         remove::erase(parts, &row, true, ending, lock).await?;
@@ -163,13 +166,15 @@ async fn end(
     clear(parts, &row, ending).await?;
     fault::point("end.cleared");
     let (id, end) = (row.id.clone(), exit.clone());
-    parts
+    let left = parts
         .store
         .write(Durability::Full, move |tx| {
             containers::end_run(tx, &id, &end)?;
             endpoints::release(tx, &id)
         })
         .await?;
+    network::endpoint::tell_left(parts, &left, &row.id);
+    facts::tell_volumes(parts, &row, "unmount");
     fault::point("end.recorded");
     forget_record(&place(parts, &row).exit_record).await?;
     row.finished = Some(exit.finished);

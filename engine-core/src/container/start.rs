@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, events, files, health, plan, reconcile};
+use super::{Container, facts, files, health, logs, plan, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
@@ -102,7 +102,8 @@ async fn launch(
             terminal_size: spec.terminal_size,
             open_stdin: spec.open_stdin,
             stdin_once: spec.stdin_once,
-            log: (spec.log.driver != "none").then(|| files::log(parts, &row.id)),
+            log: files::log(parts, &row.id, &spec.log),
+            logging: logs::driver::logging(row, config.as_ref())?,
         },
         init: spec.init,
         lifetime: spec.lifetime,
@@ -111,18 +112,22 @@ async fn launch(
         teardown,
         restart: spec.restart,
         health,
-        events: Some(events::source(parts, row)),
+        events: Some(facts::source(parts, row)),
     };
     let created = parts.runtime.create(bundle).await?;
     fault::point("start.created");
     if let (Some(wiring), Some(netns)) = (&wiring, &created.netns) {
-        wiring.connect(parts, netns.as_fd()).await?;
+        wiring.connect(parts, &row.id, netns.as_fd()).await?;
     }
+    facts::tell_volumes(parts, row, "mount");
     fault::point("start.connected");
     let session = match streams {
         Some(streams) => Some(parts.runtime.attach(&place, streams).await),
         None => None,
     };
+    if let Some(Ok(_)) = &session {
+        facts::tell(parts, row, "attach", &[]);
+    }
     // First: if nobody is there to attach to, building failed, and this tells why.
     parts.runtime.start(&place).await?;
     let session = session.transpose()?;
@@ -131,7 +136,7 @@ async fn launch(
 }
 
 /// The mounts that make the container's root file system.
-async fn root(parts: &Parts, row: &ContainerRow) -> Result<Vec<RootMount>> {
+pub(super) async fn root(parts: &Parts, row: &ContainerRow) -> Result<Vec<RootMount>> {
     let (key, volatile) = (row.id.as_str(), row.record.spec.auto_remove);
     match &row.record.spec.root {
         RootSource::Image(_) => parts.images.prepare(key, &row.record.chain, volatile).await,

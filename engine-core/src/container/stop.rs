@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Container, plan, reconcile, restart};
+use super::{Container, facts, plan, reconcile, restart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parts::Parts;
 use crate::runtime::driver::{ExitRecord, Place};
 use crate::spec::{Signal, StopSpec};
+use crate::store::containers::ContainerRow;
 
 /// Docker's patience where nobody says another.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,6 +28,7 @@ pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
     restart::note_stopped(parts, &row).await?;
     // That it ended in this very moment is what was asked for.
     ended_is_fine(parts.runtime.end(&place, signal).await)?;
+    tell_kill(parts, &row, signal);
     let wait = parts.runtime.wait(&place);
     let ended = match patience {
         Duration::MAX => wait.await.map(drop),
@@ -34,12 +36,19 @@ pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
             Ok(ended) => ended.map(drop),
             Err(_) => {
                 ended_is_fine(parts.runtime.end(&place, Signal::KILL).await)?;
+                tell_kill(parts, &row, Signal::KILL);
                 killed(parts, &place).await
             }
         },
     };
     ended?;
-    container.settled().await.map(drop)
+    container.settled().await?;
+    facts::tell(parts, &row, "stop", &[]);
+    Ok(())
+}
+
+fn tell_kill(parts: &Parts, row: &ContainerRow, signal: Signal) {
+    facts::tell(parts, row, "kill", &[("signal", &signal.number().to_string())]);
 }
 
 /// Sends a signal to its program.
@@ -53,10 +62,13 @@ pub(super) async fn kill(container: &Container, signal: Signal) -> Result<()> {
     // A signal that means the end is obeyed whatever the policy says; any other is the program's own affair.
     let config = plan::image_config(parts, &row.record).await?;
     if signal != Signal::KILL && signal != plan::stop_signal(&row.record.spec, config.as_ref()) {
-        return parts.runtime.kill(&place, signal).await;
+        parts.runtime.kill(&place, signal).await?;
+        tell_kill(parts, &row, signal);
+        return Ok(());
     }
     restart::note_stopped(parts, &row).await?;
     parts.runtime.end(&place, signal).await?;
+    tell_kill(parts, &row, signal);
     if signal == Signal::KILL {
         // Nothing refuses this signal; docker tells of the end as well when it answers.
         killed(parts, &place).await?;

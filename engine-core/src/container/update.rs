@@ -2,7 +2,7 @@
 
 use super::lock::ContainerLock;
 use super::oci::HostDevices;
-use super::{Container, oci, reconcile, restart};
+use super::{Container, facts, oci, reconcile, restart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Resources, RestartPolicy, UpdateSpec};
 use crate::store::containers;
@@ -43,7 +43,9 @@ pub(super) async fn update(container: &Container, update: &UpdateSpec) -> Result
     let (id, record) = (row.id.clone(), row.record.clone());
     parts.store.write(Durability::Full, move |tx| containers::set_record(tx, &id, &record)).await?;
     match update.restart {
-        Some(policy) if running => restart::put_in_force(parts, &place, policy).await,
-        _ => Ok(()),
+        Some(policy) if running => restart::put_in_force(parts, &place, policy).await?,
+        _ => {}
     }
+    facts::tell(parts, &row, "update", &[]);
+    Ok(())
 }

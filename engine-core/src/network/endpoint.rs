@@ -13,6 +13,7 @@ use super::driver::{Endpoint, NetworkDriver, NetworkPlan, PublishedPort};
 use super::turns::Turn;
 use super::{ipam, list};
 use crate::error::{Error, ErrorKind, Faults, Result};
+use crate::event::{EventKind, SystemEvent};
 use crate::id::{ContainerId, NetworkId, NetworkName, random_hex};
 use crate::parts::Parts;
 use crate::spec::{NetworkSpec, PortSpec, Subnet, Timestamp};
@@ -38,8 +39,15 @@ pub(crate) struct Wiring {
 
 impl Wiring {
     /// Wires the container's network namespace.
-    pub(crate) async fn connect(&self, parts: &Parts, netns: BorrowedFd<'_>) -> Result<()> {
-        Ground::of(parts).connect(self, netns).await
+    pub(crate) async fn connect(
+        &self,
+        parts: &Parts,
+        container: &ContainerId,
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        Ground::of(parts).connect(self, netns).await?;
+        parts.tell(&event("connect", &self.network).with("container", container.as_str()));
+        Ok(())
     }
 }
 
@@ -63,6 +71,20 @@ pub(crate) async fn release(parts: &Parts, container: &ContainerId) -> Result<()
     Ground::of(parts).release(container).await
 }
 
+/// Tells that the container has left these networks.
+pub(crate) fn tell_left(parts: &Parts, networks: &[NetworkRecord], container: &ContainerId) {
+    for network in networks {
+        parts.tell(&event("disconnect", network).with("container", container.as_str()));
+    }
+}
+
+/// Something happened to a network.
+pub(super) fn event(action: &str, network: &NetworkRecord) -> SystemEvent {
+    SystemEvent::now(EventKind::Network, action, network.plan.id.as_str())
+        .with("name", network.plan.name.as_str())
+        .with("type", network.driver.as_str())
+}
+
 /// Unmakes what is on the host and belongs to no record; gives a line for each thing.
 pub(crate) async fn sweep(parts: &Parts) -> Result<Vec<String>> {
     Ground::of(parts).sweep().await
@@ -73,11 +95,19 @@ pub(crate) async fn sweep(parts: &Parts) -> Result<Vec<String>> {
 pub(super) struct Ground<'a> {
     pub(super) store: &'a Store,
     pub(super) drivers: &'a BTreeMap<String, Arc<dyn NetworkDriver>>,
+    /// Who is told of what happens.
+    pub(super) listener: Option<&'a Parts>,
 }
 
 impl<'a> Ground<'a> {
     pub(super) fn of(parts: &'a Parts) -> Ground<'a> {
-        Ground { store: &parts.store, drivers: &parts.networks }
+        Ground { store: &parts.store, drivers: &parts.networks, listener: Some(parts) }
+    }
+
+    pub(super) fn tell(&self, event: &SystemEvent) {
+        if let Some(parts) = self.listener {
+            parts.tell(event);
+        }
     }
 
     /// The driver of that name.
@@ -265,13 +295,14 @@ impl<'a> Ground<'a> {
             return Ok(());
         }
         let mut faults = Faults::new();
-        let mut undone = Vec::with_capacity(places.len());
+        let (mut undone, mut left) = (Vec::with_capacity(places.len()), Vec::new());
         for (network, endpoint) in places {
             if let Some(network) = network {
                 match self.driver(&network.driver) {
                     Ok(driver) => faults.note(driver.disconnect(&network.plan, &endpoint).await),
                     Err(e) => faults.note::<()>(Err(e)),
                 }
+                left.push(event("disconnect", &network).with("container", container.as_str()));
             }
             undone.push(endpoint.id);
         }
@@ -286,6 +317,7 @@ impl<'a> Ground<'a> {
             Ok(())
         };
         faults.note(self.store.write(Durability::Relaxed, give_back).await);
+        left.iter().for_each(|event| self.tell(event));
         faults.into_result()
     }
 

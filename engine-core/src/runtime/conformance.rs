@@ -12,6 +12,7 @@ use super::driver::{Bundle, ExecBundle, ExitRecord, Place, Runtime, State};
 use super::session::{Frame, Session};
 use crate::error::ErrorKind;
 use crate::spec::{AttachSpec, Signal, TerminalSize};
+use crate::sys::beneath::RootDir;
 
 /// No check waits longer for a word.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,6 +47,7 @@ pub async fn all(candidate: &dyn Candidate) {
     exec_that_cannot_run_is_told_apart(candidate).await;
     a_paused_container_holds_still_and_goes_on(candidate).await;
     a_paused_container_can_be_ended(candidate).await;
+    its_files_are_seen_from_outside(candidate).await;
     what_does_not_run_says_so(candidate).await;
     a_place_can_be_used_again(candidate).await;
 }
@@ -364,6 +366,21 @@ pub async fn a_paused_container_can_be_ended(candidate: &dyn Candidate) {
     begin(candidate, third).await;
     assert!(!is_paused(candidate, &place));
     candidate.runtime().wait(&place).await.expect("waits");
+    candidate.runtime().delete(&place).await.expect("deletes");
+}
+
+/// Its root is that of its processes, with what is mounted in it, and not the host's; not before it runs, nor after.
+pub async fn its_files_are_seen_from_outside(candidate: &dyn Candidate) {
+    let bundle = candidate.bundle(&["/bin/sh", "-c", "echo own > /seen; echo up; read line"]);
+    let (place, mut session) = converse(candidate, bundle).await;
+    hear(&mut session, "up").await;
+    let root = RootDir::from(candidate.runtime().root(&place).await.expect("it runs"));
+    let file = root.open_file("/seen".as_ref(), rustix::fs::OFlags::RDONLY).expect("is there");
+    assert_eq!(std::io::read_to_string(file).expect("reads"), "own\n");
+    assert!(!std::path::Path::new("/seen").exists(), "it is the host's root");
+    candidate.runtime().kill(&place, Signal::KILL).await.expect("kills");
+    candidate.runtime().wait(&place).await.expect("ends");
+    assert!(candidate.runtime().root(&place).await.is_err_and(|e| e.is(ErrorKind::Conflict)));
     candidate.runtime().delete(&place).await.expect("deletes");
 }
 

@@ -129,6 +129,32 @@ pub struct Streams {
     pub stdin_once: bool,
     /// The file its output is logged to, in Docker's `json-file` format.
     pub log: Option<PathBuf>,
+    /// How it is logged.
+    pub logging: Logging,
+}
+
+/// How output is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// The file is put aside when it has so many bytes: it becomes `.1`, that `.2`, and so on.
+    pub max_size: Option<u64>,
+    /// So many files are kept, the current one included; the oldest go. Zero is one.
+    pub max_files: u32,
+    /// Compress what was put aside: it becomes `.1.gz`.
+    pub compress: bool,
+    /// What every entry says besides: a member of a JSON object with a comma after it, `"attrs":{"tag":"x"},`.
+    pub attributes: String,
+    /// The host's journal, which is told every line too.
+    pub journal: Option<HostJournal>,
+}
+
+/// The journal of the host, which speaks the native protocol of systemd's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostJournal {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Fields of every entry, each in a line of its own: `CONTAINER_NAME=web`.
+    pub fields: String,
 }
 
 /// What [`Runtime::create`] made.
@@ -230,6 +256,19 @@ pub struct ExecBundle {
     pub terminal_size: Option<TerminalSize>,
     /// Nobody reads its output; it runs on when the caller goes.
     pub detach: bool,
+    /// Where its begin and its end are told.
+    pub events: Option<ExecEvents>,
+}
+
+/// What the events of a process in a container say.
+#[derive(Clone, Debug)]
+pub struct ExecEvents {
+    /// The journal that they are appended to; see [`System::events`](crate::System::events).
+    pub journal: PathBuf,
+    /// What its begin is called, `exec_start: sh`, as the inside of a JSON string.
+    pub start: String,
+    /// What they say of the process and its container, as the members of a JSON object.
+    pub attributes: String,
 }
 
 /// Runs containers.
@@ -324,6 +363,13 @@ pub trait Runtime: Send + Sync {
     /// As [`Runtime::create`], and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not
     /// run.
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
+
+    /// The root directory of a running container as its processes see it: names resolved beneath it (and only so: its
+    /// processes rename things meanwhile) cross into its mounts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn root(&self, place: &Place) -> Result<OwnedFd>;
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;

@@ -3,6 +3,5 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod driver;
-mod events;
 pub mod linux;
 pub mod session;

@@ -195,9 +195,9 @@ pub enum Lifetime {
 /// What becomes of a container's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
-    /// `json-file` or `none`.
+    /// `json-file`, `local`, `journald` or `none`.
     pub driver: String,
-    /// Options of the driver.
+    /// Options of the driver, docker's: `max-size`, `max-file`, `compress`, `labels`, `env`, `tag`.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
 }

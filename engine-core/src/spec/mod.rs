@@ -3,8 +3,11 @@
 //! A spec is a wish; nothing in this folder looks at the host. Fields that are left at their default mean what
 //! `docker run` means without the flag.
 
+mod archive;
 mod capability;
+mod commit;
 mod container;
+mod events;
 mod exec;
 mod filter;
 mod health;
@@ -25,8 +28,11 @@ mod update;
 mod wait;
 mod words;
 
+pub use archive::{ArchiveSpec, CopySpec};
 pub(crate) use capability::CAPABILITIES;
+pub use commit::CommitSpec;
 pub use container::{ContainerSpec, Lifetime, LogSpec, PullPolicy, RootSource};
+pub use events::EventsSpec;
 pub use exec::{AttachSpec, ExecSpec, TerminalSize};
 pub use filter::Filter;
 pub use health::{HealthSpec, HealthStatus, HealthTest};

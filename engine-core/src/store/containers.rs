@@ -203,7 +203,8 @@ mod tests {
     use crate::spec::{ContainerSpec, MountSpec};
 
     fn survives(spec: ContainerSpec) -> String {
-        let record = ContainerRecord { spec, image: None, chain: Vec::new() };
+        let record =
+            ContainerRecord { spec, image: None, chain: Vec::new(), image_labels: Default::default() };
         let text = compact(&record).expect("has a text");
         let back: ContainerRecord = serde_json::from_str(&text).expect("is read");
         let whole = |record: &ContainerRecord| serde_json::to_value(record).expect("has a text");

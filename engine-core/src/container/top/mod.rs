@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use columns::{Column, Host};
 use process::Process;
 
-use super::{Container, reconcile};
+use super::{Container, facts, reconcile};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::store::blocking;
 
@@ -38,11 +38,13 @@ pub(super) async fn top(container: &Container, arguments: &[String]) -> Result<P
     reconcile::require_running(container, &row).await?;
     let pids = parts.runtime.processes(&reconcile::place(parts, &row)).await?;
     let arguments = arguments.to_vec();
-    blocking(move || match columns(&arguments) {
+    let found = blocking(move || match columns(&arguments) {
         Some(columns) => Ok(own(&columns, &pids)),
         None => asked(&arguments, &pids.into_iter().collect()),
     })
-    .await
+    .await?;
+    facts::tell(parts, &row, "top", &[]);
+    Ok(found)
 }
 
 /// The titles and columns that the arguments ask for, if these are known here.

@@ -88,6 +88,7 @@ impl Bench {
             spec: crate::ContainerSpec::image(image.as_str()),
             image: Some(image.clone()),
             chain: named.image.chain(),
+            image_labels: Default::default(),
         };
         self.parts
             .store
@@ -211,6 +212,9 @@ impl Runtime for Nothing {
         nobody()
     }
     async fn exec(&self, _: &Place, _: ExecBundle) -> Result<Session> {
+        nobody()
+    }
+    async fn root(&self, _: &Place) -> Result<std::os::fd::OwnedFd> {
         nobody()
     }
     async fn update(&self, _: &Place, _: &oci_spec::runtime::LinuxResources) -> Result<()> {

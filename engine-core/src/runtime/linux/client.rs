@@ -1,6 +1,6 @@
 //! Speaking with a monitor: the socket `control` in the run directory of its container. All calls block.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::plan;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::Place;
 use crate::spec::{AttachSpec, RestartPolicy, Signal, TerminalSize};
+use crate::sys::process_root;
 
 /// A monitor that is alive answers at once; a host in dire straits may take its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,7 +71,6 @@ impl Client {
 
     /// Sends a frame. That the other side is gone is no failure: what it said before that is still to be read.
     pub(super) fn send(&self, kind: Kind, payload: &[u8], descriptors: &[OwnedFd]) -> Result<()> {
-        use std::os::fd::AsFd;
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         match send_frame(&self.socket, kind, payload, &descriptors) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
@@ -247,4 +247,12 @@ pub(super) fn process(place: &Place) -> Result<OwnedFd> {
     client.send(Kind::Process, &[], &[])?;
     let answer = client.expect(Kind::Process).map_err(|_| not_running(place))?;
     answer.descriptors.into_iter().next().ok_or_else(|| not_running(place))
+}
+
+/// The root directory of a running container.
+pub(super) fn root(place: &Place) -> Result<OwnedFd> {
+    match process_root(process(place)?.as_fd()) {
+        Err(Errno::SRCH) => Err(not_running(place)),
+        root => root.subject(|| format!("the files of {}", name(place))),
+    }
 }

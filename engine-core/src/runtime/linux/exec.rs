@@ -15,7 +15,7 @@ pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<Unix
         Ok(State::Running { pid, .. }) => pid,
         _ => None,
     };
-    let plan = plan::exec(exec, host.cgroups.find_beside(&place.cgroup, first))?;
+    let plan = plan::exec(place, exec, host.cgroups.find_beside(&place.cgroup, first))?;
     let process = client::process(place)?;
     let (control, first) = host.shim.start(&format!("exec in {}", place.id.short()))?;
     let client = Client::over(control, place)?;

@@ -20,6 +20,7 @@ mod tests;
 mod wait;
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -178,6 +179,10 @@ impl Runtime for LinuxRuntime {
 
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session> {
         conversation(self.at(place, move |host, place| exec::exec(host, place, &exec)).await?)
+    }
+
+    async fn root(&self, place: &Place) -> Result<OwnedFd> {
+        self.at(place, |_, place| client::root(place)).await
     }
 
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {

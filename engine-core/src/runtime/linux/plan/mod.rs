@@ -13,13 +13,13 @@ use std::time::Duration;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, Events, ExecPlan, HealthPlan, Namespaces, Root, RootSource,
-    Streams,
+    Cgroup, CgroupMount, ContainerPlan, Device, Events, ExecEvents, ExecPlan, HealthPlan, HostJournal,
+    Logging, Namespaces, Root, RootSource, Streams,
 };
 use engine_shim::restart::Policy;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{Bundle, EventSource, ExecBundle, HealthCheck};
+use crate::runtime::driver::{self, Bundle, EventSource, ExecBundle, HealthCheck, Place};
 use crate::spec::{Lifetime, RestartPolicy, RootMount, go_duration};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
@@ -70,6 +70,7 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
             open_stdin: bundle.streams.open_stdin,
             stdin_once: bundle.streams.stdin_once,
             log: bundle.streams.log.as_deref().map(|log| text(log, "the log")).transpose()?,
+            logging: logging(&bundle.streams.logging)?,
         },
         process: process::process(process, &bundle.user, linux.seccomp().as_ref())?,
         init: bundle.init,
@@ -115,14 +116,39 @@ fn events(bundle: &Bundle, events: &EventSource) -> Result<Events> {
 }
 
 /// The plan for another process of a container whose group is `cgroup`.
-pub(super) fn exec(exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
+pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
+    let events = exec.events.as_ref().map(|events| {
+        Ok(ExecEvents {
+            journal: text(&events.journal, "the journal of events")?,
+            container: place.id.to_string(),
+            start: events.start.clone(),
+            attributes: events.attributes.clone(),
+        })
+    });
     Ok(ExecPlan {
+        events: events.transpose()?,
         namespaces: JOINED as u32,
         cgroup,
         process: process::process(&exec.process, &exec.user, exec.seccomp.as_ref())?,
         stdin: exec.stdin,
         terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
         detach: exec.detach,
+    })
+}
+
+fn logging(logging: &driver::Logging) -> Result<Logging> {
+    let journal = logging.journal.as_ref().map(|journal| {
+        Ok(HostJournal {
+            socket: text(&journal.socket, "the socket of the host's journal")?,
+            fields: journal.fields.clone(),
+        })
+    });
+    Ok(Logging {
+        max_size: logging.max_size.unwrap_or(0),
+        max_files: logging.max_files,
+        compress: logging.compress,
+        attributes: logging.attributes.clone(),
+        journal: journal.transpose()?,
     })
 }
 

@@ -167,6 +167,7 @@ pub(super) fn exec_bundle(command: &[&str]) -> ExecBundle {
         stdin: false,
         terminal_size: None,
         detach: false,
+        events: None,
     }
 }
 
