@@ -7,6 +7,7 @@
 mod support;
 
 mod attacks;
+mod control;
 mod crash;
 mod events;
 mod files;

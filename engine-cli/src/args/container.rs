@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser};
 use engine_core::Reference;
-use engine_core::spec::Signal;
+use engine_core::spec::{Signal, WaitCondition};
 
 use super::create::{env_file, env_variable};
 use super::image::reference;
@@ -16,6 +16,11 @@ use super::parse::time::patience;
 
 /// A signal by name or number.
 pub(crate) fn signal(text: &str) -> Result<Signal, String> {
+    text.parse().map_err(reason)
+}
+
+/// A condition of `wait`.
+fn wait_condition(text: &str) -> Result<WaitCondition, String> {
     text.parse().map_err(reason)
 }
 
@@ -103,9 +108,41 @@ pub(crate) struct Rm {
 /// Block until one or more containers stop, then print their exit codes
 #[derive(Debug, Parser)]
 pub(crate) struct Wait {
+    /// What to wait for: "not-running", "next-exit" or "removed" (default "not-running")
+    #[arg(long, value_parser = wait_condition)]
+    pub(crate) condition: Option<WaitCondition>,
     /// The containers.
     #[arg(required = true, value_name = "CONTAINER")]
     pub(crate) containers: Vec<String>,
+}
+
+/// Pause all processes within one or more containers
+#[derive(Debug, Parser)]
+pub(crate) struct Pause {
+    /// The containers.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// Unpause all processes within one or more containers
+#[derive(Debug, Parser)]
+pub(crate) struct Unpause {
+    /// The containers.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// Display the running processes of a container
+#[derive(Debug, Parser)]
+pub(crate) struct Top {
+    /// The container, and arguments of ps.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "CONTAINER [ps OPTIONS]"
+    )]
+    pub(crate) words: Vec<String>,
 }
 
 /// Rename a container

@@ -361,7 +361,7 @@ pub(crate) type Swappiness = Option<u64>;
 /// A weight, unless the kernel is to decide.
 pub(crate) type Weight = Option<u16>;
 
-fn restart(text: &str) -> Parsed<RestartPolicy> {
+pub(super) fn restart(text: &str) -> Parsed<RestartPolicy> {
     text.parse().map_err(reason)
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod network;
 pub(crate) mod parse;
 pub(crate) mod system;
 pub(crate) mod unsupported;
+pub(crate) mod update;
 pub(crate) mod usage;
 pub(crate) mod volume;
 

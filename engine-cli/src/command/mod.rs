@@ -22,6 +22,7 @@ mod load;
 mod logs;
 mod network;
 mod partial;
+mod pause;
 mod port;
 mod prune;
 mod ps;
@@ -38,6 +39,8 @@ mod start_all;
 mod stats;
 mod stop;
 mod tag;
+mod top;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -114,6 +117,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::image::Load, load::load, ["load", "image load"]),
     entry!(args::container::Logs, logs::logs, ["logs", "container logs"]),
     entry!(args::container::Port, port::port, ["port", "container port"]),
+    entry!(args::container::Pause, pause::pause, ["pause", "container pause"]),
     entry!(args::container::Rename, rename::rename, ["rename", "container rename"]),
     entry!(args::container::Restart, restart::restart, ["restart", "container restart"]),
     entry!(args::container::Rm, rm::rm, ["rm", "container rm", "container remove"]),
@@ -123,6 +127,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::container::Stats, stats::stats, ["stats", "container stats"]),
     entry!(args::container::Stop, stop::stop, ["stop", "container stop"]),
     entry!(args::image::Tag, tag::tag, ["tag", "image tag"]),
+    entry!(args::container::Top, top::top, ["top", "container top"]),
+    entry!(args::container::Unpause, pause::unpause, ["unpause", "container unpause"]),
+    entry!(args::update::Update, update::update, ["update", "container update"]),
     entry!(args::system::Version, version::version, ["version"]),
     entry!(args::container::Wait, wait::wait, ["wait", "container wait"]),
     entry!(args::system::Completion, completion::completion, ["completion"]),

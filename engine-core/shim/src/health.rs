@@ -93,7 +93,11 @@ impl Health {
             return false;
         }
         if let Some(probe) = &mut self.probe {
-            probe.time_out();
+            match is_frozen(&plan.cgroup) {
+                // It has not had its time.
+                true => probe.deadline = now.saturating_add(check.timeout),
+                false => probe.time_out(),
+            }
             return false;
         }
         if let Some(outcome) = self.doubtful.take() {

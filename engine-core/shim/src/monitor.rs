@@ -301,6 +301,7 @@ impl Monitor {
             if let Some(life) = &self.life {
                 let _ = life.kill();
             }
+            teardown::thaw(&self.plan.cgroup);
         }
     }
 

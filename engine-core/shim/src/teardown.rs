@@ -85,10 +85,21 @@ pub(crate) fn remove(cgroup: &Cgroup) {
     }
 }
 
+/// Lets a group go on that is paused, to hear that it is to end, or for another life.
+pub(crate) fn thaw(cgroup: &Cgroup) {
+    let (file, word) =
+        if cgroup.born.is_some() { ("/cgroup.freeze", "0") } else { ("/freezer.state", "THAWED") };
+    // Of version 1 one hierarchy has the file.
+    for directory in &cgroup.dirs {
+        write(&[directory, file].concat(), word.as_bytes());
+    }
+}
+
 /// Makes the container's group as it was before its first life: without the groups that it made in it. Of version 2,
 /// what it handed down to those is taken back, or nobody could be born in it; and it is thawed, as a frozen one can be
 /// killed, and the next life would be born so.
 pub(crate) fn clear(cgroup: &Cgroup) {
+    thaw(cgroup);
     for directory in &cgroup.dirs {
         for child in children(directory).unwrap_or_default() {
             for _ in 0..ATTEMPTS {
@@ -106,7 +117,6 @@ pub(crate) fn clear(cgroup: &Cgroup) {
             write(&handed_down, &[b"-", controller].concat());
         }
     }
-    write(&[directory, "/cgroup.freeze"].concat(), b"0");
 }
 
 fn write(path: &str, value: &[u8]) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Container, inspect, plan, view};
+use super::{Container, facts, inspect, pause, plan, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ImageId;
 use crate::image::commit::Commit;
@@ -31,20 +31,32 @@ pub(super) async fn commit(container: &Container, commit: CommitSpec) -> Result<
     let config = plan::image_config(parts, &row.record).await?;
     // A bad change is told before gigabytes are copied.
     let run = run_config(&row, config.as_ref().map(|config| &config.config), &commit.changes)?;
+    let held = commit.pause && pause::hold(container).await?;
     let layer = parts
         .images
         .capture(
             row.id.as_str(),
             CaptureSpec { chain: row.record.chain.clone(), take: false, mount_points: view::mount_points() },
         )
-        .await?;
+        .await;
+    if held {
+        pause::release(container).await?;
+    }
+    let layer = layer?;
     let CommitSpec { reference, author, comment, .. } = commit;
     let created_by = row.record.spec.command.join(" ");
     let created_by = match (created_by.is_empty(), &config) {
         (true, Some(config)) => config.config.cmd.join(" "),
         _ => created_by,
     };
-    image::commit::commit(parts, Commit { base, layer, run, created_by, author, comment, reference }).await
+    let told = (comment.clone().unwrap_or_default(), reference.as_ref().map(ToString::to_string));
+    let image =
+        image::commit::commit(parts, Commit { base, layer, run, created_by, author, comment, reference })
+            .await?;
+    let (comment, reference) = (told.0.as_str(), told.1.unwrap_or_default());
+    let id = image.to_string();
+    facts::tell(parts, &row, "commit", &[("comment", comment), ("imageID", &id), ("imageRef", &reference)]);
+    Ok(image)
 }
 
 /// How to run the image: as the container is run, and with the instructions applied.

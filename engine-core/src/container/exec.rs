@@ -12,7 +12,7 @@ use crate::spec::ExecSpec;
 pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Session> {
     let parts = &container.parts;
     let row = container.row().await?;
-    reconcile::require_running(container, &row).await?;
+    reconcile::require_moving(container, &row, "exec").await?;
     let config = plan::image_config(parts, &row.record).await?;
     // Mounts belong to the first process.
     let files = files::EtcFiles::of(parts, &row.id);

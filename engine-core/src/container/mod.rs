@@ -20,6 +20,7 @@ mod lock;
 pub(crate) mod logs;
 mod names;
 pub(crate) mod oci;
+mod pause;
 mod plan;
 mod prune;
 pub(crate) mod reconcile;
@@ -32,7 +33,10 @@ mod start;
 mod state;
 mod stats;
 mod stop;
+mod top;
+mod update;
 mod view;
+mod wait;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -45,6 +49,7 @@ pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
 pub use prune::ContainerPruneReport;
 pub use stats::{ContainerStats, StatsStream};
+pub use top::Processes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Operation, PullEvent};
@@ -55,7 +60,7 @@ use crate::runtime::driver::ExitRecord;
 use crate::runtime::session::Session;
 use crate::spec::{
     ArchiveSpec, AttachSpec, CommitSpec, ContainerSpec, CopySpec, ExecSpec, Filter, LogsSpec, RemoveSpec,
-    RestartPolicy, Signal, StopSpec, TerminalSize,
+    RestartPolicy, Signal, StopSpec, TerminalSize, UpdateSpec, WaitCondition,
 };
 use crate::store::containers::{self, ContainerRow};
 
@@ -153,7 +158,7 @@ impl Container {
     /// Attaches to the streams of its program, which runs.
     pub async fn attach(&self, streams: AttachSpec) -> Result<Session> {
         let row = self.row().await?;
-        reconcile::require_running(self, &row).await?;
+        reconcile::require_moving(self, &row, "attach").await?;
         let session = self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await?;
         facts::tell(&self.parts, &row, "attach", &[]);
         Ok(session)
@@ -188,11 +193,52 @@ impl Container {
         Ok(())
     }
 
+    /// Holds all its processes still.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it does not run or is paused already; [`TimedOut`](crate::ErrorKind::TimedOut) if a
+    /// process of it cannot be held, and then all of them go on.
+    pub async fn pause(&self) -> Result<()> {
+        pause::pause(self).await
+    }
+
+    /// Lets it go on when it was paused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it is not paused.
+    pub async fn unpause(&self) -> Result<()> {
+        pause::unpause(self).await
+    }
+
     /// Waits until its program ends, and gives how it did; at once if it does not run. Unless it is started again
     /// ([`ExitRecord::again`]), the end is on record when this returns, and the container is gone if it was to remove
     /// itself.
     pub async fn wait(&self) -> Result<ExitRecord> {
         stop::wait(self).await
+    }
+
+    /// Waits until the condition holds, and gives how its program ended; see [`Container::wait`].
+    pub async fn wait_until(&self, condition: WaitCondition) -> Result<ExitRecord> {
+        wait::wait(self, condition).await
+    }
+
+    /// Changes its limits and its policy: at once if it runs, from its next start on in any case.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for limits that contradict each other or the host;
+    /// [`InUse`](crate::ErrorKind::InUse) if it uses more already. What was not refused before may be in force then.
+    pub async fn update(&self, update: &UpdateSpec) -> Result<()> {
+        update::update(self, update).await
+    }
+
+    /// Its processes, in the host's numbers, as ps(1) shows them with these arguments; `-ef` without any. The host's
+    /// own program is asked only for what goes beyond `-e`, `-f` and the usual columns of `-o`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it does not run; [`InvalidInput`](crate::ErrorKind::InvalidInput) for arguments that
+    /// do not show the numbers of the processes.
+    pub async fn top(&self, arguments: &[String]) -> Result<Processes> {
+        top::top(self, arguments).await
     }
 
     /// Changes when it is started again by itself.

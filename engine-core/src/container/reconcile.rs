@@ -40,16 +40,34 @@ pub(super) fn may_run(row: &ContainerRow) -> bool {
 
 /// Whether its program runs, or will again in a moment; the process, if there is one and it is known.
 pub(super) fn running(parts: &Parts, row: &ContainerRow) -> Result<Option<Option<u32>>> {
-    Ok(told(parts, row)?.map(|(pid, _)| pid))
+    Ok(told(parts, row)?.map(|living| living.pid))
 }
 
-/// The same, with what its monitor tells of it.
-pub(super) fn told(parts: &Parts, row: &ContainerRow) -> Result<Option<(Option<u32>, Option<Status>)>> {
+/// What is known of a container while it lives.
+#[derive(Debug)]
+pub(super) struct Living {
+    /// Its first process, if there is one and it is known.
+    pub(super) pid: Option<u32>,
+    /// What its monitor tells of it.
+    pub(super) status: Option<Status>,
+    /// Its processes are held still.
+    pub(super) paused: bool,
+}
+
+impl Living {
+    /// Its program has ended and is started again in a moment.
+    pub(super) fn is_restarting(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.restarting)
+    }
+}
+
+/// The same, with what is known of it.
+pub(super) fn told(parts: &Parts, row: &ContainerRow) -> Result<Option<Living>> {
     if !may_run(row) {
         return Ok(None);
     }
     match parts.runtime.state(&place(parts, row))? {
-        State::Running { pid, status } => Ok(Some((pid, status))),
+        State::Running { pid, status, paused } => Ok(Some(Living { pid, status, paused })),
         State::Exited(_) | State::Absent => Ok(None),
     }
 }
@@ -58,17 +76,29 @@ pub(super) fn told(parts: &Parts, row: &ContainerRow) -> Result<Option<(Option<u
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`], saying what it does instead, in docker's words.
-pub(super) async fn require_running(container: &Container, row: &ContainerRow) -> Result<()> {
+pub(super) async fn require_running(container: &Container, row: &ContainerRow) -> Result<Living> {
     let conflict = |reason: &str| Error::new(ErrorKind::Conflict, container.subject()).because(reason);
     match told(&container.parts, row)? {
-        Some((_, Some(status))) if status.restarting => {
+        Some(living) if living.is_restarting() => {
             Err(conflict("it is restarting, wait until the container is running"))
         }
-        Some(_) => Ok(()),
+        Some(living) => Ok(living),
         None => {
             container.settled().await?;
             Err(conflict("it is not running").with_remedy("start it first"))
         }
+    }
+}
+
+/// The same; and it is not paused, or it would never answer. `what` is what it is wanted for.
+///
+/// # Errors
+/// As [`require_running`].
+pub(super) async fn require_moving(container: &Container, row: &ContainerRow, what: &str) -> Result<()> {
+    match require_running(container, row).await?.paused {
+        false => Ok(()),
+        true => Err(Error::new(ErrorKind::Conflict, container.subject())
+            .because(format!("it is paused, unpause the container before {what}"))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::lock::ContainerLock;
 use super::reconcile::Ending;
-use super::{Container, facts, reconcile, state};
+use super::{Container, facts, reconcile, state, stop};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::network;
 use crate::parts::Parts;
@@ -23,12 +23,16 @@ pub(super) async fn remove(container: &Container, remove: RemoveSpec) -> Result<
             return erase(parts, &row, remove.volumes, Ending::Unknown, lock).await;
         }
         if !remove.force {
-            return Err(Error::new(ErrorKind::Conflict, container.subject())
-                .because(match state::of(parts, &row)?.restarting {
-                    true => "it is restarting",
-                    false => "it is running",
-                })
-                .with_remedy("stop it first, or remove it with force"));
+            let error = Error::new(ErrorKind::Conflict, container.subject());
+            return Err(match state::of(parts, &row)? {
+                state if state.paused => error
+                    .because("container is paused and must be unpaused first")
+                    .with_remedy("unpause it, or remove it with force"),
+                state if state.restarting => {
+                    error.because("it is restarting").with_remedy("stop it first, or remove it with force")
+                }
+                _ => error.because("it is running").with_remedy("stop it first, or remove it with force"),
+            });
         }
         let place = reconcile::place(parts, &row);
         match parts.runtime.end(&place, Signal::KILL).await {
@@ -38,7 +42,7 @@ pub(super) async fn remove(container: &Container, remove: RemoveSpec) -> Result<
         }
         // Whoever waits for it too may need the lock to record its end.
         drop(lock);
-        parts.runtime.wait(&place).await?;
+        stop::killed(parts, &place).await?;
     }
 }
 

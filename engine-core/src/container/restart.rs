@@ -7,6 +7,7 @@ use super::{Container, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerName;
 use crate::parts::Parts;
+use crate::runtime::driver::Place;
 use crate::spec::RestartPolicy;
 use crate::store::Durability;
 use crate::store::containers::{self, ContainerRow};
@@ -37,7 +38,12 @@ pub(super) async fn set_policy(container: &Container, policy: RestartPolicy) -> 
     if reconcile::running(parts, &row)?.is_none() {
         return Ok(());
     }
-    match parts.runtime.set_restart(&reconcile::place(parts, &row), policy).await {
+    put_in_force(parts, &reconcile::place(parts, &row), policy).await
+}
+
+/// Tells the policy to whoever looks after a container that lives.
+pub(super) async fn put_in_force(parts: &Parts, place: &Place, policy: RestartPolicy) -> Result<()> {
+    match parts.runtime.set_restart(place, policy).await {
         // It ended in this very moment.
         Err(e) if e.is(ErrorKind::Conflict) => Ok(()),
         result => result,

@@ -29,8 +29,17 @@ pub(super) async fn start(container: &Container, streams: Option<AttachSpec>) ->
     let Some((row, lock)) = reconcile::settle_locked(parts, id, lock).await? else {
         return Err(container.gone());
     };
-    if reconcile::running(parts, &row)?.is_some() {
-        return Err(Error::new(ErrorKind::NotModified, container.subject()).because("it is running already"));
+    match reconcile::told(parts, &row)? {
+        Some(living) if living.paused => {
+            return Err(Error::new(ErrorKind::Conflict, container.subject())
+                .because("cannot start a paused container, try unpause instead"));
+        }
+        Some(_) => {
+            return Err(
+                Error::new(ErrorKind::NotModified, container.subject()).because("it is running already")
+            );
+        }
+        None => {}
     }
     let started = Timestamp::now();
     let run = begin(parts, id, started).await?.ok_or_else(|| container.gone())?;

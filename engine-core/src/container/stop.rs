@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::{Container, facts, plan, reconcile, restart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::parts::Parts;
-use crate::runtime::driver::ExitRecord;
+use crate::runtime::driver::{ExitRecord, Place};
 use crate::spec::{Signal, StopSpec};
 use crate::store::containers::ContainerRow;
 
 /// Docker's patience where nobody says another.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A container that was killed and takes longer may be held still.
+const HELD: Duration = Duration::from_secs(1);
 
 /// Asks its program to end, and kills it when the time is up.
 pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
@@ -35,7 +37,7 @@ pub(super) async fn stop(container: &Container, stop: StopSpec) -> Result<()> {
             Err(_) => {
                 ended_is_fine(parts.runtime.end(&place, Signal::KILL).await)?;
                 tell_kill(parts, &row, Signal::KILL);
-                parts.runtime.wait(&place).await.map(drop)
+                killed(parts, &place).await
             }
         },
     };
@@ -69,7 +71,7 @@ pub(super) async fn kill(container: &Container, signal: Signal) -> Result<()> {
     tell_kill(parts, &row, signal);
     if signal == Signal::KILL {
         // Nothing refuses this signal; docker tells of the end as well when it answers.
-        parts.runtime.wait(&place).await?;
+        killed(parts, &place).await?;
         container.settled().await?;
     }
     Ok(())
@@ -100,6 +102,17 @@ pub(super) async fn wait(container: &Container) -> Result<ExitRecord> {
         })
     })
     .ok_or_else(|| container.gone())
+}
+
+/// Waits for the end of a container that was sent SIGKILL. Somebody may have paused it in that moment, and a process
+/// that is held still does not hear even this signal.
+pub(super) async fn killed(parts: &Parts, place: &Place) -> Result<()> {
+    loop {
+        match tokio::time::timeout(HELD, parts.runtime.wait(place)).await {
+            Ok(ended) => return ended.map(drop),
+            Err(_) => ended_is_fine(parts.runtime.resume(place).await)?,
+        }
+    }
 }
 
 fn ended_is_fine(result: Result<()>) -> Result<()> {

@@ -115,8 +115,20 @@ impl Runtime for Runtimes {
         self.of(place)?.usage(place).await
     }
 
+    async fn pause(&self, place: &Place) -> Result<()> {
+        self.of(place)?.pause(place).await
+    }
+
+    async fn resume(&self, place: &Place) -> Result<()> {
+        self.of(place)?.resume(place).await
+    }
+
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {
         self.of(place)?.update(place, resources).await
+    }
+
+    async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
+        self.of(place)?.processes(place).await
     }
 
     async fn delete(&self, place: &Place) -> Result<()> {

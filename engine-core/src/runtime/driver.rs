@@ -183,6 +183,8 @@ pub enum State {
         pid: Option<u32>,
         /// What the monitor tells of it, once it does.
         status: Option<Status>,
+        /// Its processes are held still.
+        paused: bool,
     },
     /// It ended, and the record says how.
     Exited(ExitRecord),
@@ -328,9 +330,30 @@ pub trait Runtime: Send + Sync {
     async fn kill(&self, place: &Place, signal: Signal) -> Result<()>;
 
     /// As [`Runtime::kill`]; and whatever its policy says, the container is not started again. That works too while it
-    /// waits to be.
+    /// waits to be, and while it is paused: it goes on, to hear the signal.
     async fn end(&self, place: &Place, signal: Signal) -> Result<()> {
         self.kill(place, signal).await
+    }
+
+    /// Holds all processes of the container still, those of exec with it, until [`Runtime::resume`] or [`Runtime::end`].
+    /// A signal is heard when it goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run;
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) if a process cannot be held, and then all of them go on;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that cannot.
+    async fn pause(&self, place: &Place) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, format!("pausing container {}", place.id.short()))
+            .because("its runtime cannot hold processes still"))
+    }
+
+    /// Lets a paused container go on. One that is not paused is left as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn resume(&self, place: &Place) -> Result<()> {
+        let _ = place;
+        Ok(())
     }
 
     /// Waits until the container has ended for good, and gives its record. Returns at once if it has; `None` if its
@@ -386,6 +409,16 @@ pub trait Runtime: Send + Sync {
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;
+
+    /// All processes of a running container, in the host's numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that does not know them.
+    async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
+        Err(Error::new(ErrorKind::Unsupported, format!("the processes of container {}", place.id.short()))
+            .because("its runtime does not tell them"))
+    }
 
     /// Kills what is left of the container and takes away all that the runtime made for it, the exit record
     /// excepted. May be called twice, and for a container that never was.

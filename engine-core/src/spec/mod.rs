@@ -24,6 +24,8 @@ mod security;
 mod signal;
 mod stop;
 mod time;
+mod update;
+mod wait;
 mod words;
 
 pub use archive::{ArchiveSpec, CopySpec};
@@ -47,3 +49,5 @@ pub use security::{DeviceSpec, Seccomp, SecuritySpec};
 pub use signal::Signal;
 pub use stop::{RemoveSpec, StopSpec};
 pub use time::{Timestamp, go_duration, human_duration, parse_duration};
+pub use update::UpdateSpec;
+pub use wait::WaitCondition;

@@ -142,6 +142,7 @@ pub(crate) const PLACES: [Place; 12] = [
 
 const NETLINK: &[&str] = &["engine-core/network::linux", "engine-core/runtime", "engine-core/shim/"];
 const COMMANDS: &[&str] = &[
+    "engine-core/container::top",
     "engine-core/runtime::linux::spawn",
     "engine-core/registry::credentials",
     "engine-core/shim/",

@@ -7,7 +7,7 @@ use engine_shim::status;
 use engine_shim::wire::Kind;
 
 use super::client::{self, Client, Meaning};
-use super::{Host, state};
+use super::{Host, pause, state};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::runtime::driver::Place;
 use crate::spec::Signal;
@@ -28,6 +28,7 @@ fn end(host: &Host, place: &Place) -> Result<()> {
     if let Some(client) = Client::connect(place)? {
         // It may be at its end already.
         let _ = client.send(Kind::Signal, &client::signal(Signal::KILL, Meaning::End), &[]);
+        pause::lift(host, place)?;
         if !client.outlive(PATIENCE)? {
             // A frozen one does not take the signal.
             host.cgroups.kill(&place.cgroup)?;
@@ -61,7 +62,7 @@ pub(super) fn clean(host: &Host, place: &Place) -> Result<()> {
         faults.note(host.cgroups.kill(&place.cgroup));
         faults.note(host.cgroups.remove(&place.cgroup));
     }
-    for name in ["control", status::FILE, "monitor"] {
+    for name in ["control", status::FILE, pause::MARK, "monitor"] {
         let path = place.run_dir.join(name);
         faults.note(std::fs::remove_file(&path).subject(|| path.display().to_string()));
     }

@@ -12,7 +12,7 @@ use crate::runtime::driver::{ExecBundle, Place, State};
 
 /// Starts the process; the socket is the conversation with it.
 pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<UnixStream> {
-    let first = || match state::of(place) {
+    let first = || match state::of(host, place) {
         Ok(State::Running { pid, .. }) => pid,
         _ => None,
     };

@@ -11,6 +11,7 @@ mod create;
 mod delete;
 mod exec;
 mod namespaces;
+mod pause;
 mod plan;
 pub(crate) mod seccomp;
 mod spawn;
@@ -130,7 +131,7 @@ impl Runtime for LinuxRuntime {
     }
 
     fn state(&self, place: &Place) -> Result<State> {
-        state::of(place)
+        state::of(&self.host, place)
     }
 
     async fn attach(&self, place: &Place, streams: AttachSpec) -> Result<Session> {
@@ -142,17 +143,29 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn end(&self, place: &Place, signal: Signal) -> Result<()> {
-        self.at(place, move |_, place| client::kill(place, signal, Meaning::End)).await
+        self.at(place, move |host, place| {
+            client::kill(place, signal, Meaning::End)?;
+            pause::lift(host, place)
+        })
+        .await
+    }
+
+    async fn pause(&self, place: &Place) -> Result<()> {
+        self.at(place, pause::pause).await
+    }
+
+    async fn resume(&self, place: &Place) -> Result<()> {
+        self.at(place, pause::resume).await
     }
 
     async fn wait(&self, place: &Place) -> Result<Option<ExitRecord>> {
-        let record = wait::wait(place, Until::End).await?;
+        let record = wait::wait(&self.host, place, Until::End).await?;
         self.release(&place.run_dir);
         Ok(record)
     }
 
     async fn wait_next(&self, place: &Place) -> Result<Option<ExitRecord>> {
-        let record = wait::wait(place, Until::Exit).await?;
+        let record = wait::wait(&self.host, place, Until::Exit).await?;
         if record.as_ref().is_none_or(|record| !record.again) {
             self.release(&place.run_dir);
         }
@@ -191,6 +204,16 @@ impl Runtime for LinuxRuntime {
                 return Err(client::not_running(place));
             }
             host.cgroups.update(&place.cgroup, &resources)
+        })
+        .await
+    }
+
+    async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
+        self.at(place, |host, place| {
+            if !state::is_looked_after(place)? {
+                return Err(client::not_running(place));
+            }
+            host.cgroups.pids(&place.cgroup)
         })
         .await
     }

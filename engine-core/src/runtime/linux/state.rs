@@ -1,4 +1,5 @@
-//! What a container is doing, derived from facts that are each true by themselves: a held lock, and an exit record.
+//! What a container is doing, derived from facts that are each true by themselves: a held lock, an exit record, and a
+//! group that is held still.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,6 +11,7 @@ use engine_shim::status;
 use nix::fcntl::{FcntlArg, fcntl};
 
 use super::client::{failed, name};
+use super::{Host, pause};
 use crate::error::{Error, Result, Subject};
 use crate::runtime::driver::{ExitRecord, Place, State, Status};
 use crate::spec::{HealthStatus, Timestamp};
@@ -18,9 +20,9 @@ use crate::spec::{HealthStatus, Timestamp};
 const MAX_RECORD: u64 = 4096;
 
 /// The state. The lock first: a monitor writes the record before it lets go of the lock.
-pub(super) fn of(place: &Place) -> Result<State> {
+pub(super) fn of(host: &Host, place: &Place) -> Result<State> {
     if is_looked_after(place)? {
-        return running(place);
+        return running(place, pause::is_paused(host, place)?);
     }
     Ok(match record(place)? {
         Some(record) => State::Exited(record),
@@ -57,10 +59,10 @@ pub(super) fn record(place: &Place) -> Result<Option<ExitRecord>> {
 }
 
 /// What the monitor tells of a container that it looks after.
-fn running(place: &Place) -> Result<State> {
+fn running(place: &Place, paused: bool) -> Result<State> {
     let text = read(&place.run_dir.join(status::FILE))?;
     let Some(told) = text.and_then(|text| status::Status::from_text(&text)) else {
-        return Ok(State::Running { pid: None, status: None });
+        return Ok(State::Running { pid: None, status: None, paused });
     };
     let last = told.last.map(|exit| ExitRecord {
         again: true,
@@ -80,7 +82,8 @@ fn running(place: &Place) -> Result<State> {
         },
         last,
     };
-    Ok(State::Running { pid: Some(told.pid).filter(|pid| *pid != 0), status: Some(status) })
+    let pid = Some(told.pid).filter(|pid| *pid != 0);
+    Ok(State::Running { pid, status: Some(status), paused })
 }
 
 fn open(path: &Path) -> Result<Option<File>> {

@@ -8,7 +8,7 @@ use crate::spec::Timestamp;
 
 /// The figures.
 pub(super) fn of(host: &Host, place: &Place) -> Result<Usage> {
-    let State::Running { pid, .. } = state::of(place)? else { return Err(client::not_running(place)) };
+    let State::Running { pid, .. } = state::of(host, place)? else { return Err(client::not_running(place)) };
     let read = Timestamp::now();
     let group = host.cgroups.usage(&place.cgroup)?;
     let mut memory = group.memory;

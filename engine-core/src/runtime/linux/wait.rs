@@ -1,11 +1,12 @@
 //! Waiting for the end of a container, from any process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine_shim::wire::Kind;
 
 use super::client::Client;
-use super::{conversation, state};
+use super::{Host, conversation, state};
 use crate::error::Result;
 use crate::runtime::driver::{ExitRecord, Place, State};
 use crate::runtime::session::{exit, restarting};
@@ -25,14 +26,14 @@ pub(super) enum Until {
 
 /// Waits until the container, or its program, has ended. The monitor tells it; where there is none to ask, since it is at its very
 /// beginning or end, the facts are looked at in short intervals.
-pub(super) async fn wait(place: &Place, until: Until) -> Result<Option<ExitRecord>> {
+pub(super) async fn wait(host: &Arc<Host>, place: &Place, until: Until) -> Result<Option<ExitRecord>> {
     let mut pause = Duration::from_micros(500);
     loop {
         if let Some(record) = hear(place, until).await? {
             return Ok(Some(record));
         }
-        let of = place.clone();
-        match blocking(move || state::of(&of)).await? {
+        let (host, of) = (host.clone(), place.clone());
+        match blocking(move || state::of(&host, &of)).await? {
             State::Exited(record) => return Ok(Some(record)),
             State::Absent => return Ok(None),
             State::Running { .. } => tokio::time::sleep(pause).await,

@@ -9,6 +9,7 @@
 mod detect;
 mod devices;
 mod filter;
+mod freezer;
 mod setting;
 mod tree;
 mod usage;
@@ -16,6 +17,7 @@ mod v1;
 mod v2;
 
 use engine_shim::plan;
+use freezer::Freezer;
 use oci_spec::runtime::LinuxResources;
 
 use crate::error::{Error, Result};
@@ -83,8 +85,34 @@ impl Cgroups {
         }
     }
 
+    /// Holds all processes of the group still, and those below it. They go on if not all can be held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if one waits for a device and does not hear of it;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a host without a freezer.
+    pub(crate) fn freeze(&self, path: &str) -> Result<()> {
+        self.freezer(path)?.hold(freezer::PATIENCE)
+    }
+
+    /// Lets the processes of the group go on. May be called twice.
+    pub(crate) fn thaw(&self, path: &str) -> Result<()> {
+        self.freezer(path)?.release()
+    }
+
+    /// Whether the processes of the group are held still.
+    pub(crate) fn is_frozen(&self, path: &str) -> Result<bool> {
+        self.freezer(path)?.is_held()
+    }
+
+    fn freezer(&self, path: &str) -> Result<Freezer> {
+        check(path)?;
+        match &self.0 {
+            Version::One(hierarchies) => hierarchies.freezer(path),
+            Version::Two(tree) => Ok(Freezer::two(tree.directory(path))),
+        }
+    }
+
     /// The processes of the group and of the groups below it. A group that is not there has none.
-    #[cfg(test)]
     pub(crate) fn pids(&self, path: &str) -> Result<Vec<u32>> {
         check(path)?;
         tree::pids(&self.processes(path))
@@ -146,7 +174,6 @@ impl Cgroups {
     }
 
     /// Where the processes of the group are listed.
-    #[cfg(test)]
     fn processes(&self, path: &str) -> String {
         match &self.0 {
             Version::One(hierarchies) => hierarchies.processes(path),

@@ -14,6 +14,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::detect::Hierarchy;
 use super::devices::{self, Policy};
+use super::freezer::Freezer;
 use super::setting::{self, Setting};
 use super::tree::{self, Made};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
@@ -113,6 +114,15 @@ impl Hierarchies {
             }
             killed?;
             empty()
+        })
+    }
+
+    /// The freezer of the group.
+    pub(super) fn freezer(&self, path: &str) -> Result<Freezer> {
+        self.directory(path, "freezer").map(Freezer::one).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("freezer of cgroup {path}"))
+                .because("this host has no control group controller that holds processes still")
+                .with_remedy("enable the \"freezer\" controller in the host's kernel")
         })
     }
 

@@ -9,7 +9,7 @@ use crate::spec::{AttachSpec, HealthStatus, RestartPolicy, Signal};
 
 fn status(fixture: &Fixture, place: &Place) -> Option<(Option<u32>, Status)> {
     match fixture.runtime.state(place).expect("has a state") {
-        State::Running { pid, status } => Some((pid, status?)),
+        State::Running { pid, status, .. } => Some((pid, status?)),
         _ => None,
     }
 }
