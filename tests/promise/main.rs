@@ -23,4 +23,5 @@ mod restart;
 mod run;
 mod spaces;
 mod stats;
+mod surface;
 mod volumes;
