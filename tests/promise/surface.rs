@@ -186,3 +186,57 @@ fn rates_of_a_block_device_are_limited() {
         assert_eq!(shown.ok(), format!("{numbers} 1000000"), "{flag}");
     }
 }
+
+#[test]
+fn another_process_is_as_asked() {
+    let sandbox = Sandbox::new("exec");
+    sandbox.busybox();
+    sandbox.engine(&["run", "-d", "--name", "host", "busybox", "sleep", "1000"]).ok();
+    let exec = |words: &[&str]| sandbox.engine(&[&["exec"], words].concat());
+    assert_eq!(exec(&["-e", "A=b", "host", "sh", "-c", "echo $A"]).ok(), "b");
+    assert_eq!(exec(&["-u", "12:34", "host", "sh", "-c", "id -u; id -g"]).ok(), "12\n34");
+    assert_eq!(exec(&["-w", "/tmp", "host", "pwd"]).ok(), "/tmp");
+    assert_eq!(sandbox.engine_with_input(&["exec", "-i", "host", "cat"], b"in\n").ok(), "in");
+    exec(&["-d", "host", "sh", "-c", "echo done > /tmp/detached"]).ok();
+    eventually(5, "it has run", || exec(&["host", "cat", "/tmp/detached"]).stdout == "done\n");
+    exec(&["-t", "host", "true"]).ok();
+    let terminal = on_a_terminal(&sandbox, "exec -it host sh -c 'test -t 0 && echo terminal'");
+    let said = terminal.wait();
+    assert!(said.stdout.contains("terminal"), "{said:?}");
+    assert!(!exec(&["host", "sh", "-c", "grep CapEff /proc/self/status"]).ok().ends_with("0000003fffffffff"));
+    let all = exec(&["--privileged", "host", "sh", "-c", "grep CapEff /proc/self/status"]).ok().to_owned();
+    let bounding = std::fs::read_to_string("/proc/self/status").expect("reads");
+    let bounding = bounding.lines().find_map(|line| line.strip_prefix("CapBnd:")).expect("a set").trim();
+    assert!(all.ends_with(bounding), "{all} is not all of {bounding}");
+}
+
+#[test]
+fn streams_and_ports_are_those_that_were_asked_for() {
+    let sandbox = Sandbox::new("attached");
+    sandbox.busybox();
+    let script = "echo out; echo err >&2";
+    let only = sandbox.engine(&["run", "--rm", "-a", "stderr", "busybox", "sh", "-c", script]);
+    assert_eq!((only.stdout.as_str(), only.stderr.as_str()), ("", "err\n"));
+    let tar = crate::support::fixture::busybox_tar();
+    let tar = tar.to_str().expect("a path");
+    sandbox.engine(&["import", "--change", "EXPOSE 80", "--change", "VOLUME /data", tar, "web"]).ok();
+    sandbox.engine(&["run", "-d", "-P", "--name", "all", "web", "sleep", "1000"]).ok();
+    assert!(sandbox.engine(&["port", "all"]).ok().starts_with("80/tcp -> 0.0.0.0:"));
+    assert_eq!(sandbox.engine(&["volume", "ls", "-q"]).ok().lines().count(), 1);
+    sandbox.engine(&["rm", "-f", "-v", "all"]).ok();
+    assert_eq!(sandbox.engine(&["volume", "ls", "-q"]).ok(), "", "its anonymous volume goes with it");
+}
+
+#[test]
+fn the_signal_that_ends_it_is_chosen() {
+    let sandbox = Sandbox::new("stopsignal");
+    sandbox.busybox();
+    let script = "trap 'exit 5' INT; echo up; while true; do sleep 0.05; done";
+    sandbox.engine(&["run", "-d", "--name", "choosy", "busybox", "sh", "-c", script]).ok();
+    let up = || sandbox.engine(&["logs", "choosy"]).stdout.matches("up").count();
+    eventually(10, "it is up", || up() == 1);
+    sandbox.engine(&["restart", "-s", "INT", "choosy"]).ok();
+    eventually(10, "it is up again", || up() == 2);
+    sandbox.engine(&["stop", "-s", "INT", "choosy"]).ok();
+    assert_eq!(sandbox.engine(&["inspect", "-f", "{{.State.ExitCode}}", "choosy"]).ok(), "5");
+}
