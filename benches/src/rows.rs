@@ -7,15 +7,15 @@ use engine_core::container::ContainerInfo;
 use engine_core::spec::{AttachSpec, Lifetime};
 use engine_core::{ContainerSpec, Engine};
 
-use crate::logging;
 use crate::peers::{BOX, Host, LARGE, run};
 use crate::timing::{Contender, in_turn, median, process};
 use crate::{Bar, Row};
+use crate::{crowd, logging};
 
 type Measure = fn(&Host) -> Vec<Row>;
 
 /// All rows by name.
-pub(crate) const ALL: [(&str, Measure); 8] = [
+pub(crate) const ALL: [(&str, Measure); 9] = [
     ("run", whole_run),
     ("embedded", embedded),
     ("exec", exec),
@@ -23,6 +23,7 @@ pub(crate) const ALL: [(&str, Measure); 8] = [
     ("monitor", monitor),
     ("logging", logging::measure),
     ("fifty", fifty),
+    ("crowd", crowd::measure),
     ("ps", ps),
 ];
 
