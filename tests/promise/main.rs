@@ -8,6 +8,7 @@ mod support;
 
 mod attacks;
 mod crash;
+mod df;
 mod events;
 mod files;
 mod flags;
