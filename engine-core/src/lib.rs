@@ -64,5 +64,7 @@ pub use registry::driver::Credential;
 pub use registry::oci::RegistryConfig;
 pub use runtime::linux::ShimProgram;
 pub use spec::ContainerSpec;
-pub use system::{EventStream, StartReport, SweepReport, System, SystemInfo};
+pub use system::{
+    DiskTotal, DiskUsage, EventStream, StartReport, SweepReport, System, SystemInfo, VolumeUsage,
+};
 pub use volume::Volumes;

@@ -1,5 +1,6 @@
 //! The engine as a whole: what it is, what it takes up, and clearing away what nothing needs.
 
+mod disk;
 mod events;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::disk::{DiskTotal, DiskUsage, VolumeUsage};
 pub use self::events::EventStream;
 use crate::container::{Containers, ListSpec, logs, restart};
 use crate::error::{Error, Faults, Result, Subject};
@@ -102,6 +104,14 @@ impl System {
             docker_root_dir: self.parts.root.display().to_string(),
             details,
         })
+    }
+
+    /// What the store takes up on disk. Looks at every file of containers and volumes, so it takes its time.
+    ///
+    /// # Errors
+    /// Failures of reading the store.
+    pub async fn disk_usage(&self) -> Result<DiskUsage> {
+        disk::usage(&self.parts).await
     }
 
     /// Starts the containers whose restart policy says so and that do not run: when the host has started, or a monitor

@@ -9,6 +9,7 @@ mod support;
 mod attacks;
 mod control;
 mod crash;
+mod df;
 mod events;
 mod files;
 mod flags;

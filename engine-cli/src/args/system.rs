@@ -43,6 +43,17 @@ pub(crate) struct Version {
     pub(crate) format: Option<String>,
 }
 
+/// Show disk usage
+#[derive(Debug, Parser)]
+pub(crate) struct Df {
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Show detailed information on space usage
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
 /// Display system-wide information
 #[derive(Debug, Parser)]
 pub(crate) struct Info {

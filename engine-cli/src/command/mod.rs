@@ -5,6 +5,7 @@ mod commit;
 mod completion;
 mod cp;
 mod create;
+mod df;
 mod diff;
 mod each;
 mod events;
@@ -142,6 +143,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::network::Ls, network::ls, ["network ls", "network list"]),
     entry!(args::network::Prune, prune::networks, ["network prune"]),
     entry!(args::network::Rm, network::rm, ["network rm", "network remove"]),
+    entry!(args::system::Df, df::df, ["system df"]),
     entry!(args::system::Prune, prune::system, ["system prune"]),
     entry!(args::system::StartAll, start_all::start_all, ["system start-all"]),
     entry!(args::volume::Create, volume::create, ["volume create"]),
