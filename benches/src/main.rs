@@ -8,6 +8,8 @@
     reason = "a program for people that measure: it prints, and may fail loudly"
 )]
 
+mod crowd;
+mod logging;
 mod peers;
 mod rows;
 mod timing;

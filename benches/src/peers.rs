@@ -223,8 +223,14 @@ impl Drop for Host {
 
 /// Runs what has to go well.
 pub(crate) fn run(command: &mut Command) {
+    said(command);
+}
+
+/// What a command that has to go well says.
+pub(crate) fn said(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn installed(program: &str) -> bool {

@@ -10,17 +10,20 @@ use engine_core::{ContainerSpec, Engine};
 use crate::peers::{BOX, Host, LARGE, run};
 use crate::timing::{Contender, in_turn, median, process};
 use crate::{Bar, Row};
+use crate::{crowd, logging};
 
 type Measure = fn(&Host) -> Vec<Row>;
 
 /// All rows by name.
-pub(crate) const ALL: [(&str, Measure); 7] = [
+pub(crate) const ALL: [(&str, Measure); 9] = [
     ("run", whole_run),
     ("embedded", embedded),
     ("exec", exec),
     ("pull", pull),
     ("monitor", monitor),
+    ("logging", logging::measure),
     ("fifty", fifty),
+    ("crowd", crowd::measure),
     ("ps", ps),
 ];
 
@@ -159,16 +162,19 @@ fn pull(host: &Host) -> Vec<Row> {
 /// The largest resident set of a command, in megabytes.
 fn peak_memory(command: &mut Command) -> f64 {
     let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("starts");
-    let path = format!("/proc/{}/status", child.id());
     let mut peak = 0.0f64;
     while child.try_wait().expect("waits").is_none() {
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        peak = peak.max(kilobytes.unwrap_or(0.0) / 1000.0);
+        peak = peak.max(peak_of(child.id()).unwrap_or(0.0));
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     peak
+}
+
+/// The largest resident set that a process has had so far, in megabytes. `None` if it is gone.
+pub(crate) fn peak_of(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1000.0)
 }
 
 /// The monitor's share of memory, by smaps_rollup, with fifty running.
@@ -201,7 +207,8 @@ fn monitor(host: &Host) -> Vec<Row> {
     }]
 }
 
-fn parent(pid: u32) -> u32 {
+/// The parent of a process.
+pub(crate) fn parent(pid: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).expect("a parent")
 }

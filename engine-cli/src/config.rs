@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) networks_format: Option<String>,
     /// How to print `volume ls`.
     pub(crate) volumes_format: Option<String>,
+    /// The format of `stats`.
+    pub(crate) stats_format: Option<String>,
     /// Proxies for the programs in containers, by engine; `default` is for this one.
     proxies: BTreeMap<String, Proxies>,
 }

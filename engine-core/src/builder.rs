@@ -18,6 +18,7 @@ use crate::network::linux::Bridge;
 use crate::parts::Parts;
 use crate::registry::driver::{Credential, Registry};
 use crate::registry::oci::{OciRegistry, RegistryConfig};
+use crate::runtime::choice::Runtimes;
 use crate::runtime::driver::Runtime;
 use crate::runtime::linux::{LinuxRuntime, ShimProgram};
 use crate::store::{Store, blocking};
@@ -44,6 +45,7 @@ pub struct EngineBuilder {
     images: Option<Arc<dyn ImageStore>>,
     registry: Option<Arc<dyn Registry>>,
     runtime: Option<Arc<dyn Runtime>>,
+    runtimes: BTreeMap<String, Arc<dyn Runtime>>,
     networks: BTreeMap<String, Arc<dyn NetworkDriver>>,
     volumes: BTreeMap<String, Arc<dyn VolumeDriver>>,
 }
@@ -118,6 +120,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Adds a runtime that containers may ask for by this name; `engine` is the name of the one that runs the others.
+    pub fn runtime_named(mut self, name: impl Into<String>, runtime: Arc<dyn Runtime>) -> EngineBuilder {
+        self.runtimes.insert(name.into(), runtime);
+        self
+    }
+
     /// Adds a network driver, or replaces the default of that name.
     pub fn network_driver(
         mut self,
@@ -165,6 +173,7 @@ impl EngineBuilder {
             Some(runtime) => runtime,
             None => Arc::new(LinuxRuntime::new(self.shim)?),
         };
+        let runtimes = Arc::new(Runtimes::new(runtime, self.runtimes));
         let bridge = || Arc::new(Bridge::new(&root));
         self.networks.entry("bridge".to_owned()).or_insert_with(|| bridge());
         self.volumes.entry("local".to_owned()).or_insert_with(|| Arc::new(Local::new(&root)));
@@ -176,7 +185,8 @@ impl EngineBuilder {
             registry,
             credentials: self.credentials,
             docker_config: self.docker_config,
-            runtime,
+            runtime: runtimes.clone(),
+            runtimes,
             networks: self.networks,
             volumes: self.volumes,
             host: OnceLock::new(),

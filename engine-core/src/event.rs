@@ -1,4 +1,6 @@
-//! Long work that can be awaited or watched, and what it tells on the way.
+//! What is told: long work tells on the way how far it is, and a store tells what happened to its things.
+
+mod system;
 
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
@@ -7,6 +9,8 @@ use std::task::Poll;
 
 use tokio::sync::mpsc;
 
+pub use self::system::{EventKind, SystemEvent};
+pub(crate) use self::system::{check, selects};
 use crate::error::{Error, Result};
 use crate::id::Digest;
 

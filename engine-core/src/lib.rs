@@ -36,6 +36,7 @@ mod error;
 mod event;
 mod id;
 pub mod image;
+mod journal;
 pub mod network;
 mod parts;
 mod reference;
@@ -51,7 +52,7 @@ pub use builder::EngineBuilder;
 pub use container::{Container, Containers};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
-pub use event::{LoadEvent, Operation, PullEvent};
+pub use event::{EventKind, LoadEvent, Operation, PullEvent, SystemEvent};
 pub use id::{
     ChainId, ContainerId, ContainerName, DiffId, Digest, ImageId, NetworkId, NetworkName, VolumeName,
 };
@@ -63,5 +64,7 @@ pub use registry::driver::Credential;
 pub use registry::oci::RegistryConfig;
 pub use runtime::linux::{ShimProgram, oci};
 pub use spec::ContainerSpec;
-pub use system::{SweepReport, System, SystemInfo};
+pub use system::{
+    DiskTotal, DiskUsage, EventStream, StartReport, SweepReport, System, SystemInfo, VolumeUsage,
+};
 pub use volume::Volumes;

@@ -6,10 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use crate::container::oci::HostFacts;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, SystemEvent};
 use crate::id::ContainerId;
 use crate::image::driver::ImageStore;
+use crate::journal;
 use crate::network::driver::NetworkDriver;
 use crate::registry::driver::{Credential, Registry};
+use crate::runtime::choice::Runtimes;
 use crate::runtime::driver::{Place, Runtime};
 use crate::store::Store;
 use crate::volume::driver::VolumeDriver;
@@ -27,7 +30,10 @@ pub(crate) struct Parts {
     pub(crate) credentials: BTreeMap<String, Credential>,
     /// The folder with docker's `config.json`; the user's own unless given.
     pub(crate) docker_config: Option<PathBuf>,
+    /// Hands every container to the runtime that it is to be run by.
     pub(crate) runtime: Arc<dyn Runtime>,
+    /// The same, for whoever asks which runtimes there are.
+    pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) networks: BTreeMap<String, Arc<dyn NetworkDriver>>,
     pub(crate) volumes: BTreeMap<String, Arc<dyn VolumeDriver>>,
     /// Facts about this host, once somebody needed them.
@@ -42,6 +48,16 @@ impl Parts {
         }
         let host = HostFacts::gather()?;
         Ok(self.host.get_or_init(|| host))
+    }
+
+    /// Tells of something that happened, when it has: a few microseconds, and never a failure.
+    pub(crate) fn tell(&self, event: &SystemEvent) {
+        journal::tell(&self.run_root, event);
+    }
+
+    /// Tells that what nobody needs of a kind was removed.
+    pub(crate) fn tell_prune(&self, kind: EventKind, reclaimed: u64) {
+        self.tell(&SystemEvent::now(kind, "prune", "").with("reclaimed", reclaimed.to_string()));
     }
 
     /// The directory of a container's own files.
@@ -66,6 +82,7 @@ impl Parts {
             run_dir: self.run_root.join("containers").join(id.as_str()),
             exit_record: self.exits_dir().join(id.as_str()),
             cgroup: format!("{}/{id}", parent.unwrap_or("/engine").trim_end_matches('/')),
+            runtime: None,
         }
     }
 

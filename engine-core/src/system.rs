@@ -1,15 +1,22 @@
 //! The engine as a whole: what it is, what it takes up, and clearing away what nothing needs.
 
+mod disk;
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::container::{Containers, ListSpec};
-use crate::error::{Faults, Result, Subject};
-use crate::id::ContainerId;
+pub use self::disk::{DiskTotal, DiskUsage, VolumeUsage};
+pub use self::events::EventStream;
+use crate::container::{Containers, ListSpec, logs, restart};
+use crate::error::{Error, Faults, Result, Subject};
+use crate::id::{ContainerId, ContainerName};
 use crate::parts::Parts;
+use crate::runtime::choice::DEFAULT;
+use crate::spec::EventsSpec;
 use crate::store::{blocking, containers};
 use crate::{image, network, volume};
 
@@ -50,6 +57,16 @@ pub struct SweepReport {
     pub reclaimed: u64,
 }
 
+/// Which containers were started.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct StartReport {
+    /// Those that run now.
+    pub started: Vec<ContainerName>,
+    /// Those that could not be started, and why.
+    pub failed: Vec<(ContainerName, Error)>,
+}
+
 impl System {
     pub(crate) fn new(parts: Arc<Parts>) -> System {
         System { parts }
@@ -73,8 +90,11 @@ impl System {
         network_drivers.extend(["host".to_owned(), "none".to_owned()]);
         details.insert(
             "Plugins".into(),
-            json!({ "Volume": volumes, "Network": network_drivers, "Log": ["json-file", "none"] }),
+            json!({ "Volume": volumes, "Network": network_drivers, "Log": logs::driver::names() }),
         );
+        let runtimes = self.parts.runtimes.names().map(|name| (name.to_owned(), json!({ "path": name })));
+        details.insert("Runtimes".into(), runtimes.collect::<serde_json::Map<_, _>>().into());
+        details.insert("DefaultRuntime".into(), json!(DEFAULT));
         Ok(SystemInfo {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             containers: containers.len(),
@@ -84,6 +104,40 @@ impl System {
             docker_root_dir: self.parts.root.display().to_string(),
             details,
         })
+    }
+
+    /// What the store takes up on disk. Looks at every file of containers and volumes, so it takes its time.
+    ///
+    /// # Errors
+    /// Failures of reading the store.
+    pub async fn disk_usage(&self) -> Result<DiskUsage> {
+        disk::usage(&self.parts).await
+    }
+
+    /// Starts the containers whose restart policy says so and that do not run: when the host has started, or a monitor
+    /// was lost. `always` in any case, `unless-stopped` unless a user stopped it, `on-failure` if its last end was
+    /// none that its program or a user wanted. Those that were never started are left alone.
+    ///
+    /// # Errors
+    /// Failures of reading the store. That a container could not be started is in the report.
+    pub async fn start_all(&self) -> Result<StartReport> {
+        let mut report = StartReport::default();
+        for (name, result) in restart::start_all(&self.parts).await? {
+            match result {
+                Ok(()) => report.started.push(name),
+                Err(e) => report.failed.push((name, e)),
+            }
+        }
+        Ok(report)
+    }
+
+    /// What happens to containers, images, networks and volumes, whichever process does it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that is not known, and for a time to
+    /// end at before the time to begin with.
+    pub async fn events(&self, events: EventsSpec) -> Result<EventStream> {
+        events::events(&self.parts, events).await
     }
 
     /// Takes away what interrupted work left on the host and in the store: half layers, partial blobs, cgroups,
@@ -185,7 +239,6 @@ fn host() -> Result<BTreeMap<String, Value>> {
         ("CgroupDriver".into(), json!("cgroupfs")),
         ("CgroupVersion".into(), json!(if unified { "2" } else { "1" })),
         ("SecurityOptions".into(), json!(["name=seccomp,profile=builtin"])),
-        ("DefaultRuntime".into(), json!("engine")),
     ]))
 }
 

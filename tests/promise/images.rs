@@ -72,13 +72,13 @@ fn an_image_goes_to_docker_and_skopeo_and_comes_back() {
 }
 
 /// Docker's daemon, without a network of its own.
-struct Docker {
+pub(crate) struct Docker {
     child: std::process::Child,
     socket: String,
 }
 
 impl Docker {
-    fn start(sandbox: &Sandbox) -> Docker {
+    pub(crate) fn start(sandbox: &Sandbox) -> Docker {
         let dir = sandbox.dir().join("docker");
         std::fs::create_dir_all(&dir).expect("a directory");
         let socket = format!("unix://{}/docker.sock", dir.display());
@@ -114,7 +114,7 @@ impl Docker {
     }
 
     #[track_caller]
-    fn run(&self, args: &[&str]) -> String {
+    pub(crate) fn run(&self, args: &[&str]) -> String {
         run(&mut self.command(args))
     }
 }

@@ -6,11 +6,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
+mod control;
 mod crash;
+mod df;
+mod events;
+mod files;
+mod flags;
+mod health;
 mod images;
 mod input;
 mod life;
+mod logging;
 mod many;
 mod network;
+mod restart;
 mod run;
+mod spaces;
+mod stats;
+mod surface;
 mod volumes;

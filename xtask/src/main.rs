@@ -4,7 +4,9 @@
 
 mod bench;
 mod floors;
+mod promises;
 mod sizes;
+mod soak;
 mod source;
 mod test;
 mod vm;
@@ -15,14 +17,17 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask test
        cargo xtask bench [--quick] [ROW…]
-       cargo xtask floors|sizes [DIRECTORY]
+       cargo xtask floors|sizes|promises [DIRECTORY]
        cargo xtask vm-test [FILTER…]
+       cargo xtask soak [SECONDS [CONTAINERS]]
 
   test     everything that has to hold; installs what it needs
   bench    the engine beside Docker, Podman, crun and runc
   floors   imports point down only, and each dangerous thing has one place
   sizes    a file is one idea: mean below 200 lines, none of 600
+  promises what docs/compatibility.md says works has a test
   vm-test  tests with such names on a Debian kernel with control groups of version 2
+  soak     a week of life in minutes: 300 seconds and 100 containers unless given
 
 DIRECTORY is the workspace to look at, this one unless given.";
 
@@ -36,7 +41,9 @@ fn main() -> ExitCode {
         "bench" => bench::run(&rest),
         "floors" => floors::run(&root),
         "sizes" => sizes::run(&root),
+        "promises" => promises::run(&root),
         "vm-test" => vm::run(&rest),
+        "soak" => soak::run(&rest),
         _ => Err(USAGE.to_owned()),
     };
     match result {

@@ -28,6 +28,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     cargo("format", &["fmt", "--all", "--check"], &[])?;
     crate::floors::run(root)?;
     crate::sizes::run(root)?;
+    crate::promises::run(root)?;
     cargo(
         "lints",
         &["clippy", "--workspace", "--all-targets", "--features", FEATURES, "--", "-D", "warnings"],

@@ -1,17 +1,26 @@
 //! The commands for containers, but for those that make one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
-use engine_core::spec::Signal;
+use engine_core::Reference;
+use engine_core::spec::{Signal, WaitCondition};
 
 use super::create::{env_file, env_variable};
+use super::image::reference;
+use super::parse::boolean::boolean;
 use super::parse::number::tail;
 use super::parse::reason;
 use super::parse::time::patience;
 
 /// A signal by name or number.
 pub(crate) fn signal(text: &str) -> Result<Signal, String> {
+    text.parse().map_err(reason)
+}
+
+/// A condition of `wait`.
+fn wait_condition(text: &str) -> Result<WaitCondition, String> {
     text.parse().map_err(reason)
 }
 
@@ -99,9 +108,41 @@ pub(crate) struct Rm {
 /// Block until one or more containers stop, then print their exit codes
 #[derive(Debug, Parser)]
 pub(crate) struct Wait {
+    /// What to wait for: "not-running", "next-exit" or "removed" (default "not-running")
+    #[arg(long, value_parser = wait_condition)]
+    pub(crate) condition: Option<WaitCondition>,
     /// The containers.
     #[arg(required = true, value_name = "CONTAINER")]
     pub(crate) containers: Vec<String>,
+}
+
+/// Pause all processes within one or more containers
+#[derive(Debug, Parser)]
+pub(crate) struct Pause {
+    /// The containers.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// Unpause all processes within one or more containers
+#[derive(Debug, Parser)]
+pub(crate) struct Unpause {
+    /// The containers.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// Display the running processes of a container
+#[derive(Debug, Parser)]
+pub(crate) struct Top {
+    /// The container, and arguments of ps.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "CONTAINER [ps OPTIONS]"
+    )]
+    pub(crate) words: Vec<String>,
 }
 
 /// Rename a container
@@ -146,6 +187,37 @@ pub(crate) struct Ps {
 
 /// How many lines: all of them, or so many. An alias, so that the parser's macro takes it as it is.
 pub(crate) type Lines = Option<usize>;
+
+/// Display a live stream of container(s) resource usage statistics
+#[derive(Debug, Parser)]
+pub(crate) struct Stats {
+    /// Show all containers (default shows just running)
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Disable streaming stats and only pull the first result
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+    /// Do not truncate output
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// The containers; all that run unless given.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// List port mappings or a specific mapping for the container
+#[derive(Debug, Parser)]
+pub(crate) struct Port {
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// A port of it, with its protocol unless that is TCP
+    #[arg(value_name = "PRIVATE_PORT[/PROTO]")]
+    pub(crate) port: Option<String>,
+}
 
 /// Fetch the logs of a container
 #[derive(Debug, Parser)]
@@ -226,6 +298,68 @@ pub(crate) struct Attach {
     /// The container.
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: String,
+}
+
+/// Copy files/folders between a container and the local filesystem
+#[derive(Debug, Parser)]
+pub(crate) struct Cp {
+    /// Archive mode (copy all uid/gid information)
+    #[arg(short, long)]
+    pub(crate) archive: bool,
+    /// Always follow symbol link in SRC_PATH
+    #[arg(short = 'L', long)]
+    pub(crate) follow_link: bool,
+    /// Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached
+    #[arg(short, long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+    pub(crate) quiet: Option<bool>,
+    /// What to copy: `CONTAINER:PATH` or a path of this host; `-` is a tar archive on standard input.
+    #[arg(value_name = "CONTAINER:SRC_PATH|SRC_PATH|-")]
+    pub(crate) source: String,
+    /// Where to: a path of this host or `CONTAINER:PATH`; `-` is a tar archive on standard output.
+    #[arg(value_name = "DEST_PATH|-|CONTAINER:DEST_PATH")]
+    pub(crate) destination: String,
+}
+
+/// Inspect changes to files or directories on a container's filesystem
+#[derive(Debug, Parser)]
+pub(crate) struct Diff {
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
+/// Export a container's filesystem as a tar archive
+#[derive(Debug, Parser)]
+pub(crate) struct Export {
+    /// Write to a file, instead of STDOUT
+    #[arg(short, long)]
+    pub(crate) output: Option<PathBuf>,
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
+/// Create a new image from a container's changes
+#[derive(Debug, Parser)]
+pub(crate) struct Commit {
+    /// Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
+    #[arg(short, long)]
+    pub(crate) author: Option<String>,
+    /// Apply Dockerfile instruction to the created image
+    #[arg(short, long)]
+    pub(crate) change: Vec<String>,
+    /// Commit message
+    #[arg(short, long)]
+    pub(crate) message: Option<String>,
+    /// Pause container during commit (default true)
+    #[arg(short, long, default_value = "true", action = ArgAction::SetTrue)]
+    pub(crate) pause: bool,
+    /// The container.
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// What to call the image.
+    #[arg(value_name = "REPOSITORY[:TAG]", value_parser = reference)]
+    pub(crate) reference: Option<Reference>,
 }
 
 /// Display detailed information on one or more containers

@@ -1,23 +1,24 @@
 //! `run` and `create`: the flags that say what a container is to be.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
 use engine_core::ContainerName;
 use engine_core::spec::{
-    DeviceRate, DeviceSpec, DeviceWeight, ExtraHost, MountSpec, NetworkMode, Platform, PortSpec, Rlimit,
-    Signal,
+    DeviceRate, DeviceSpec, DeviceWeight, ExtraHost, IpcMode, LinkSpec, MountSpec, NamespaceMode, Platform,
+    PortSpec, RestartPolicy, Rlimit, Signal,
 };
 
 use super::container::signal;
+use super::health::Health;
 use super::image::platform;
 use super::parse::env::pair;
-use super::parse::network::{Stream, network, stream};
+use super::parse::network::{NetworkFlag, Stream, hardware_address, network, stream};
 use super::parse::security::{SecurityOption, security_option};
 use super::parse::time::patience;
-use super::parse::{Parsed, device, env, mount, number, reason, size, tmpfs, ulimit, volume};
+use super::parse::{Parsed, device, env, mount, namespace, number, reason, size, tmpfs, ulimit, volume};
 use super::unsupported::Unsupported;
 
 /// Create and run a new container from an image
@@ -131,10 +132,18 @@ pub(crate) struct Container {
     /// Timeout (in seconds) to stop a container
     #[arg(long, value_name = "int", value_parser = patience)]
     pub(crate) stop_timeout: Option<Duration>,
-    /// Restart policy to apply when a container exits (only "no" so far)
-    #[arg(long)]
-    pub(crate) restart: Option<String>,
+    /// Restart policy to apply when a container exits (default no)
+    #[arg(long, value_name = "string", value_parser = restart)]
+    pub(crate) restart: Option<RestartPolicy>,
+    #[command(flatten)]
+    pub(crate) health: Health,
 
+    /// Runtime to use for this container
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) spaces: Spaces,
     #[command(flatten)]
     pub(crate) files: Files,
     #[command(flatten)]
@@ -155,6 +164,23 @@ pub(crate) struct Container {
     pub(crate) words: Vec<String>,
 }
 
+/// Whose namespaces it is in.
+#[derive(Debug, Args)]
+pub(crate) struct Spaces {
+    /// PID namespace to use
+    #[arg(long, value_parser = namespace::pid)]
+    pub(crate) pid: Option<NamespaceMode>,
+    /// IPC mode to use
+    #[arg(long, value_parser = namespace::ipc)]
+    pub(crate) ipc: Option<IpcMode>,
+    /// UTS namespace to use
+    #[arg(long, value_parser = namespace::uts)]
+    pub(crate) uts: Option<NamespaceMode>,
+    /// Cgroup namespace to use (host|private)
+    #[arg(long, value_parser = namespace::cgroup)]
+    pub(crate) cgroupns: Option<NamespaceMode>,
+}
+
 /// Its files.
 #[derive(Debug, Args)]
 pub(crate) struct Files {
@@ -167,6 +193,12 @@ pub(crate) struct Files {
     /// Mount a tmpfs directory
     #[arg(long, value_parser = tmpfs::tmpfs)]
     pub(crate) tmpfs: Vec<MountSpec>,
+    /// Mount volumes from the specified container(s)
+    #[arg(long)]
+    pub(crate) volumes_from: Vec<String>,
+    /// Optional volume driver for the container
+    #[arg(long)]
+    pub(crate) volume_driver: Option<String>,
     /// Mount the container's root filesystem as read only
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -186,7 +218,16 @@ pub(crate) struct Files {
 pub(crate) struct Network {
     /// Connect a container to a network
     #[arg(long, alias = "net", value_name = "network", value_parser = network)]
-    pub(crate) network: Vec<NetworkMode>,
+    pub(crate) network: Vec<NetworkFlag>,
+    /// IPv4 address (e.g., 172.30.100.104)
+    #[arg(long)]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
+    #[arg(long, value_parser = hardware_address)]
+    pub(crate) mac_address: Option<[u8; 6]>,
+    /// Add link to another container
+    #[arg(long, value_parser = link)]
+    pub(crate) link: Vec<LinkSpec>,
     /// Publish a container's port(s) to the host
     #[arg(short, long, value_parser = ports)]
     pub(crate) publish: Vec<Ports>,
@@ -243,6 +284,12 @@ pub(crate) struct Limits {
     /// Limit CPU CFS (Completely Fair Scheduler) quota
     #[arg(long, value_name = "int")]
     pub(crate) cpu_quota: Option<i64>,
+    /// Limit CPU real-time period in microseconds
+    #[arg(long, value_name = "int")]
+    pub(crate) cpu_rt_period: Option<u64>,
+    /// Limit CPU real-time runtime in microseconds
+    #[arg(long, value_name = "int")]
+    pub(crate) cpu_rt_runtime: Option<i64>,
     /// CPUs in which to allow execution (0-3, 0,1)
     #[arg(long)]
     pub(crate) cpuset_cpus: Option<String>,
@@ -314,8 +361,16 @@ pub(crate) type Swappiness = Option<u64>;
 /// A weight, unless the kernel is to decide.
 pub(crate) type Weight = Option<u16>;
 
+pub(super) fn restart(text: &str) -> Parsed<RestartPolicy> {
+    text.parse().map_err(reason)
+}
+
 fn container_name(text: &str) -> Parsed<ContainerName> {
     text.strip_prefix('/').unwrap_or(text).parse().map_err(reason)
+}
+
+fn link(text: &str) -> Parsed<LinkSpec> {
+    text.parse().map_err(reason)
 }
 
 fn extra_host(text: &str) -> Parsed<ExtraHost> {

@@ -17,7 +17,8 @@ pub(crate) fn platform(text: &str) -> Result<Platform, String> {
     }
 }
 
-fn reference(text: &str) -> Result<Reference, String> {
+/// The name of an image.
+pub(crate) fn reference(text: &str) -> Result<Reference, String> {
     text.parse().map_err(reason)
 }
 

@@ -7,11 +7,13 @@
 pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod global;
+pub(crate) mod health;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod parse;
 pub(crate) mod system;
 pub(crate) mod unsupported;
+pub(crate) mod update;
 pub(crate) mod usage;
 pub(crate) mod volume;
 

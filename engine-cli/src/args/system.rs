@@ -43,12 +43,40 @@ pub(crate) struct Version {
     pub(crate) format: Option<String>,
 }
 
+/// Show disk usage
+#[derive(Debug, Parser)]
+pub(crate) struct Df {
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Show detailed information on space usage
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
 /// Display system-wide information
 #[derive(Debug, Parser)]
 pub(crate) struct Info {
     /// Format output: 'json' or a Go template
     #[arg(short, long)]
     pub(crate) format: Option<String>,
+}
+
+/// Get real time events from the engine
+#[derive(Debug, Parser)]
+pub(crate) struct Events {
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_name = "filter", value_parser = condition)]
+    pub(crate) filter: Vec<Condition>,
+    /// Format output: 'json' or a Go template
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Show all events created since a time (e.g. "2013-01-02T13:23:37Z") or for a length of time (e.g. "42m")
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Stream events until a time, as --since takes it
+    #[arg(long)]
+    pub(crate) until: Option<String>,
 }
 
 /// Remove unused data, and what interrupted work left on the host
@@ -67,6 +95,10 @@ pub(crate) struct Prune {
     #[arg(long)]
     pub(crate) volumes: bool,
 }
+
+/// Start the containers that their restart policies want to run, as when the host has started
+#[derive(Debug, Parser)]
+pub(crate) struct StartAll {}
 
 /// Generate the completion script for a shell: bash, zsh or fish
 #[derive(Debug, Parser)]

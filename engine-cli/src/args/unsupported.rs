@@ -35,48 +35,26 @@ const fn ignored_switch(name: &'static str) -> Flag {
     Flag { name, value: false, harmless: &["*"], remedy: "" }
 }
 
-const HEALTH: &str = "check the program from outside, with engine exec";
-const OWN_NAMESPACE: &str = "leave the flag away: the container has a namespace of its own";
 const ADDRESS: &str = "leave the flag away: the network gives the container an address";
 
 const FLAGS: &[Flag] = &[
-    unless(
-        "cgroupns",
-        &["", "private"],
-        "leave the flag away: the container has a cgroup namespace of its own",
-    ),
     ignored("cpu-count"),
     ignored("cpu-percent"),
-    refused("cpu-rt-period", "use --cpu-period"),
-    refused("cpu-rt-runtime", "use --cpu-quota"),
     ignored_switch("disable-content-trust"),
-    refused("gpus", "use --device for the files of the device"),
-    refused("health-cmd", HEALTH),
-    unless("health-interval", &["0", "0s"], HEALTH),
-    unless("health-retries", &["0"], HEALTH),
-    unless("health-start-interval", &["0", "0s"], HEALTH),
-    unless("health-start-period", &["0", "0s"], HEALTH),
-    unless("health-timeout", &["0", "0s"], HEALTH),
+    refused(
+        "gpus",
+        "the engine drives no such devices: use --device for their files, and mount their libraries",
+    ),
     ignored("io-maxbandwidth"),
     ignored("io-maxiops"),
-    refused("ip", ADDRESS),
     refused("ip6", ADDRESS),
-    unless("ipc", &["", "private", "shareable"], OWN_NAMESPACE),
     unless("isolation", &["", "default"], "leave the flag away"),
     ignored("kernel-memory"),
-    refused("link", "put both containers into one network: they find each other by name"),
     refused("link-local-ip", ADDRESS),
-    refused("mac-address", "leave the flag away"),
-    refused("network-alias", "use --name: other containers of the network find this one by its name"),
-    ignored_switch("no-healthcheck"),
-    unless("pid", &[""], OWN_NAMESPACE),
-    unless("runtime", &["", "runc"], "leave the flag away"),
-    refused("storage-opt", "leave the flag away"),
+    refused("network-alias", "give the others --link NAME:ALIAS, which puts the alias into their /etc/hosts"),
+    refused("storage-opt", "limit the file system of the store: overlay has no quotas of its own"),
     refused_switch("use-api-socket", "mount the socket with --volume"),
-    unless("userns", &["", "host"], "leave the flag away"),
-    unless("uts", &[""], OWN_NAMESPACE),
-    unless("volume-driver", &["", "local"], "create the volume with engine volume create --driver"),
-    refused("volumes-from", "name the volumes with --volume"),
+    unless("userns", &["", "host"], "leave the flag away: users are those of the host"),
 ];
 
 /// The flags of the table that were given, with their values.
@@ -164,11 +142,11 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (line, subject) in [
-            ("--pid host alpine", "flag --pid=host"),
-            ("--health-cmd true alpine", "flag --health-cmd=true"),
+            ("--gpus all alpine", "flag --gpus=all"),
+            ("--storage-opt size=1G alpine", "flag --storage-opt=size=1G"),
+            ("--userns keep-id alpine", "flag --userns=keep-id"),
             ("--net-alias x alpine", "flag --network-alias=x"),
             ("--use-api-socket alpine", "flag --use-api-socket"),
-            ("--volumes-from a alpine", "flag --volumes-from=a"),
         ] {
             let error = check(line).expect_err(line);
             assert!(error.starts_with(subject), "{error}");
@@ -178,9 +156,9 @@ mod tests {
     #[test]
     fn what_is_so_anyway_is_accepted() {
         for line in [
-            "--ipc private --cgroupns=private --userns host alpine",
-            "--disable-content-trust --no-healthcheck --use-api-socket=false alpine",
-            "--health-interval 0s --kernel-memory 4m --cpu-count 2 alpine",
+            "--userns host alpine",
+            "--disable-content-trust --use-api-socket=false alpine",
+            "--kernel-memory 4m --cpu-count 2 alpine",
         ] {
             assert_eq!(check(line), Ok(()), "{line}");
         }

@@ -220,6 +220,8 @@ async fn obey(signals: Option<&mut Signals>, container: Option<&Container>) -> i
 /// How the container ended cannot be found out.
 pub(crate) async fn exit_code(container: &Container, ended: Ended) -> Outcome {
     match ended {
+        // It goes on without this program.
+        Ended::Exited(seen) if seen.again => Ok(of_program(seen.code)),
         Ended::Exited(seen) => match container.wait().await {
             Ok(record) => Ok(of_program(record.code)),
             // Another process was quicker to remove it.
@@ -232,6 +234,8 @@ pub(crate) async fn exit_code(container: &Container, ended: Ended) -> Outcome {
         Ended::Lost => Ok(of_program(container.wait().await?.code)),
         Ended::Detached => {
             tell("read escape sequence\n");
+            // It may have ended, and be gone, a moment ago.
+            let _ = container.detached().await;
             Ok(0)
         }
         Ended::Interrupted(number) => Ok(SIGNAL.saturating_add(of_program(number))),

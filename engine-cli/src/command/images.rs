@@ -14,7 +14,7 @@ use crate::render::list::{List, Row, Shape};
 use crate::render::text::short_id;
 use crate::render::{list, print, size, time};
 
-const LIST: List = List {
+pub(super) const LIST: List = List {
     fields: &[
         ("ID", "IMAGE ID"),
         ("Repository", "REPOSITORY"),
@@ -47,15 +47,20 @@ pub(super) async fn images(args: Ls, app: App) -> Outcome {
     let now = Timestamp::now();
     let digests = args.digests || shape.names("Digest");
     let summaries = engine.images().list(&ImageListSpec { filter }).await?;
-    let rows: Vec<Row> = summaries
-        .iter()
-        .flat_map(|image| {
-            names(&image.tags, &image.digests, digests).into_iter().map(move |name| (image, name))
-        })
-        .map(|(image, name)| row(image, name, now, args.no_trunc))
-        .collect();
+    let rows: Vec<Row> =
+        summaries.iter().flat_map(|image| rows(image, now, digests, args.no_trunc)).collect();
     print(&list::render(&LIST, &shape, &rows)?)?;
     Ok(0)
+}
+
+/// The rows of an image, one for each of its names.
+pub(super) fn rows(
+    image: &ImageSummary,
+    now: Timestamp,
+    digests: bool,
+    whole: bool,
+) -> impl Iterator<Item = Row> {
+    names(&image.tags, &image.digests, digests).into_iter().map(move |name| row(image, name, now, whole))
 }
 
 /// A repository, a tag and a digest: one name of an image.

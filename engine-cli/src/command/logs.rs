@@ -1,5 +1,6 @@
 //! `engine logs`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::pin::pin;
 use std::task::Poll;
@@ -84,7 +85,7 @@ impl Printer {
                 self.gathered.push(b' ');
             }
             if self.details {
-                // Where docker has what a log driver added; there is nothing to add.
+                self.gathered.extend(details(&entry.attributes).as_bytes());
                 self.gathered.push(b' ');
             }
         }
@@ -108,12 +109,30 @@ impl Printer {
     }
 }
 
+/// What the log driver added, as the query of an address has it.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let pairs = attributes.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| match byte {
+            b' ' => "+".to_owned(),
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn entry(line: &'static str, stderr: bool) -> LogEntry {
-        LogEntry { time: Timestamp::from_nanos(0), stderr, line: line.as_bytes().into() }
+        let (time, attributes) = (Timestamp::from_nanos(0), BTreeMap::new());
+        LogEntry { time, stderr, line: line.as_bytes().into(), attributes }
     }
 
     #[test]
@@ -124,6 +143,12 @@ mod tests {
         }
         let text = String::from_utf8(std::mem::take(&mut printer.gathered)).expect("UTF-8");
         assert_eq!(text, "1970-01-01T00:00:00.000000000Z ab\n1970-01-01T00:00:00.000000000Z c\n");
+    }
+
+    #[test]
+    fn details_are_escaped_as_in_docker() {
+        let attributes = [("tag", "a b/c"), ("x", "\u{e4}=1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(details(&attributes.into()), "tag=a+b%2Fc,x=%C3%A4%3D1");
     }
 
     #[test]

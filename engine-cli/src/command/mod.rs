@@ -1,10 +1,16 @@
 //! What was typed means: one file for each command, and the table of them.
 
 mod attach;
+mod commit;
 mod completion;
+mod cp;
 mod create;
+mod df;
+mod diff;
 mod each;
+mod events;
 mod exec;
+mod export;
 mod filter;
 pub(crate) mod help;
 mod history;
@@ -16,6 +22,9 @@ mod kill;
 mod load;
 mod logs;
 mod network;
+mod partial;
+mod pause;
+mod port;
 mod prune;
 mod ps;
 mod pull;
@@ -27,8 +36,12 @@ mod run;
 mod save;
 mod spec;
 mod start;
+mod start_all;
+mod stats;
 mod stop;
 mod tag;
+mod top;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -91,7 +104,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::image::Pull, pull::pull, ["pull", "image pull"]),
     entry!(args::image::Ls, images::images, ["images", "image ls", "image list"]),
     entry!(args::container::Attach, attach::attach, ["attach", "container attach"]),
+    entry!(args::container::Commit, commit::commit, ["commit", "container commit"]),
+    entry!(args::container::Cp, cp::cp, ["cp", "container cp"]),
     entry!(args::create::Create, create::create, ["create", "container create"]),
+    entry!(args::container::Diff, diff::diff, ["diff", "container diff"]),
+    entry!(args::container::Export, export::export, ["export", "container export"]),
+    entry!(args::system::Events, events::events, ["events", "system events"]),
     entry!(args::image::History, history::history, ["history", "image history"]),
     entry!(args::image::Import, import::import, ["import", "image import"]),
     entry!(args::system::Info, info::info, ["info", "system info"]),
@@ -99,14 +117,20 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::container::Kill, kill::kill, ["kill", "container kill"]),
     entry!(args::image::Load, load::load, ["load", "image load"]),
     entry!(args::container::Logs, logs::logs, ["logs", "container logs"]),
+    entry!(args::container::Port, port::port, ["port", "container port"]),
+    entry!(args::container::Pause, pause::pause, ["pause", "container pause"]),
     entry!(args::container::Rename, rename::rename, ["rename", "container rename"]),
     entry!(args::container::Restart, restart::restart, ["restart", "container restart"]),
     entry!(args::container::Rm, rm::rm, ["rm", "container rm", "container remove"]),
     entry!(args::image::Rm, rmi::rmi, ["rmi", "image rm", "image remove"]),
     entry!(args::image::Save, save::save, ["save", "image save"]),
     entry!(args::container::Start, start::start, ["start", "container start"]),
+    entry!(args::container::Stats, stats::stats, ["stats", "container stats"]),
     entry!(args::container::Stop, stop::stop, ["stop", "container stop"]),
     entry!(args::image::Tag, tag::tag, ["tag", "image tag"]),
+    entry!(args::container::Top, top::top, ["top", "container top"]),
+    entry!(args::container::Unpause, pause::unpause, ["unpause", "container unpause"]),
+    entry!(args::update::Update, update::update, ["update", "container update"]),
     entry!(args::system::Version, version::version, ["version"]),
     entry!(args::container::Wait, wait::wait, ["wait", "container wait"]),
     entry!(args::system::Completion, completion::completion, ["completion"]),
@@ -119,7 +143,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry!(args::network::Ls, network::ls, ["network ls", "network list"]),
     entry!(args::network::Prune, prune::networks, ["network prune"]),
     entry!(args::network::Rm, network::rm, ["network rm", "network remove"]),
+    entry!(args::system::Df, df::df, ["system df"]),
     entry!(args::system::Prune, prune::system, ["system prune"]),
+    entry!(args::system::StartAll, start_all::start_all, ["system start-all"]),
     entry!(args::volume::Create, volume::create, ["volume create"]),
     entry!(args::volume::Inspect, inspect::volumes, ["volume inspect"]),
     entry!(args::volume::Ls, volume::ls, ["volume ls", "volume list"]),

@@ -13,7 +13,7 @@ use crate::render::ports::ports;
 use crate::render::text::{ellipsis, quote, short_id};
 use crate::render::{list, print, size, time};
 
-const LIST: List = List {
+pub(super) const LIST: List = List {
     fields: &[
         ("ID", "CONTAINER ID"),
         ("Names", "NAMES"),
@@ -58,7 +58,8 @@ pub(super) async fn ps(args: Ps, app: App) -> Outcome {
     Ok(0)
 }
 
-fn row(container: &ContainerSummary, now: Timestamp, whole: bool) -> Row {
+/// The row of a container.
+pub(super) fn row(container: &ContainerSummary, now: Timestamp, whole: bool) -> Row {
     let id = container.id.as_str();
     let mounts: Vec<String> = container
         .mounts

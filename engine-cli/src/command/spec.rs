@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use engine_core::spec::{
-    AttachSpec, ContainerSpec, DnsSpec, LogSpec, NetworkMode, PullPolicy, Resources, Seccomp, SecuritySpec,
+    AttachSpec, ContainerSpec, DnsSpec, HealthSpec, HealthTest, LogSpec, MountKind, MountSpec, NetworkMode,
+    PullPolicy, Resources, RestartPolicy, Seccomp, SecuritySpec,
 };
 use engine_core::{Error, ErrorKind};
 
 use crate::args::create::{Container, Limits, Network, Pull, Security};
+use crate::args::health::Health;
 use crate::args::parse::network::Stream;
 use crate::args::parse::security::SecurityOption;
+use crate::args::parse::time::Negative;
 use crate::args::parse::volume::absolute_source;
 use crate::attach::terminal;
 use crate::exit::Failure;
@@ -36,7 +39,10 @@ pub(super) struct Wish {
 /// Flags that contradict each other, or that this engine does not have.
 pub(super) fn wish(args: Container, detach: bool, environment: Vec<String>) -> Result<Wish, Failure> {
     args.unsupported.check()?;
-    check_restart(args.restart.as_deref())?;
+    let restart = args.restart.unwrap_or_default();
+    if args.rm && restart != RestartPolicy::No {
+        return Err(Failure::new("conflicting options: cannot specify both --restart and --rm"));
+    }
     if detach && !args.attach.is_empty() {
         return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
     }
@@ -79,6 +85,8 @@ pub(super) fn wish(args: Container, detach: bool, environment: Vec<String>) -> R
     spec.init = args.init;
     spec.stop_signal = args.stop_signal;
     spec.stop_timeout = args.stop_timeout;
+    spec.restart = restart;
+    spec.health = health(args.health)?;
 
     spec.terminal = args.tty;
     spec.terminal_size = if args.tty { terminal::size() } else { None };
@@ -86,7 +94,9 @@ pub(super) fn wish(args: Container, detach: bool, environment: Vec<String>) -> R
     spec.stdin_once = streams.stdin;
 
     let files = args.files;
-    spec.mounts = files.volume.into_iter().chain(files.mount).chain(files.tmpfs).collect();
+    let driver = files.volume_driver.filter(|driver| !driver.is_empty());
+    let volumes = files.volume.into_iter().map(|mount| driven_by(mount, driver.as_deref()));
+    spec.mounts = volumes.chain(files.mount).chain(files.tmpfs).collect();
     spec.read_only = files.read_only;
     spec.shm_size = files.shm_size;
     let options = files.log_opt.into_iter().collect();
@@ -94,6 +104,13 @@ pub(super) fn wish(args: Container, detach: bool, environment: Vec<String>) -> R
         Some(driver) => LogSpec { driver, options },
         None => LogSpec { options, ..LogSpec::default() },
     };
+
+    spec.volumes_from = files.volumes_from;
+    spec.runtime = args.runtime.filter(|name| !name.is_empty());
+    spec.pid = args.spaces.pid.unwrap_or_default();
+    spec.ipc = args.spaces.ipc.unwrap_or_default();
+    spec.uts = args.spaces.uts.unwrap_or_default();
+    spec.cgroupns = args.spaces.cgroupns.unwrap_or_default();
 
     network(&mut spec, args.network)?;
     spec.oom_score_adj = args.limits.oom_score_adj;
@@ -118,20 +135,46 @@ fn directory(text: &str) -> Result<ContainerSpec, Failure> {
     Ok(if overlay { ContainerSpec::overlay(path) } else { ContainerSpec::directory(path) })
 }
 
-fn check_restart(policy: Option<&str>) -> Result<(), Error> {
-    match policy {
-        None | Some("" | "no") => Ok(()),
-        Some(policy) => {
-            let known = matches!(policy.split(':').next(), Some("always" | "on-failure" | "unless-stopped"));
-            let kind = if known { ErrorKind::Unsupported } else { ErrorKind::InvalidInput };
-            Err(Error::new(kind, format!("flag --restart={policy}"))
-                .because(match known {
-                    true => "this version of the engine starts no container again by itself",
-                    false => "there is no such policy; docker has no, on-failure, always and unless-stopped",
-                })
-                .with_remedy("use --restart=no, the only policy that this version has"))
-        }
+/// How to check the container, with docker's rules for what goes together.
+fn health(args: Health) -> Result<HealthSpec, Failure> {
+    let mut spec = HealthSpec::default();
+    spec.test = args.health_cmd.filter(|line| !line.is_empty()).map(HealthTest::Shell);
+    for (flag, time, into) in [
+        ("interval", args.health_interval, &mut spec.interval),
+        ("timeout", args.health_timeout, &mut spec.timeout),
+        ("start-period", args.health_start_period, &mut spec.start_period),
+        ("start-interval", args.health_start_interval, &mut spec.start_interval),
+    ] {
+        *into = match time {
+            Some(Ok(time)) => Some(time).filter(|time| !time.is_zero()),
+            Some(Err(Negative)) => {
+                return Err(Failure::new(format!("--health-{flag} cannot be negative")));
+            }
+            None => None,
+        };
     }
+    let retries = args.health_retries.unwrap_or(0);
+    spec.retries = match u32::try_from(retries) {
+        Ok(0) => None,
+        Ok(retries) => Some(retries),
+        Err(_) if retries < 0 => return Err(Failure::new("--health-retries cannot be negative")),
+        Err(_) => Some(u32::MAX),
+    };
+    if args.no_healthcheck {
+        if spec != HealthSpec::default() {
+            return Err(Failure::new("--no-healthcheck conflicts with --health-* options"));
+        }
+        spec.test = Some(HealthTest::None);
+    }
+    Ok(spec)
+}
+
+/// A mount of `-v`, which is made by `--volume-driver` if it is a volume that is not there.
+fn driven_by(mut mount: MountSpec, driver: Option<&str>) -> MountSpec {
+    if let MountKind::Volume(volume) = &mut mount.kind {
+        volume.driver = driver.map(str::to_owned);
+    }
+    mount
 }
 
 /// The variables of the configuration that the flags do not set, and those that they do.
@@ -144,13 +187,24 @@ fn merged(configured: Vec<String>, flags: Vec<String>) -> Vec<String> {
 
 fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
     let mut networks = args.network.into_iter();
-    spec.network = networks.next().unwrap_or_default();
+    if let Some(flag) = networks.next() {
+        spec.network = flag.mode;
+        spec.endpoint.address = flag.address;
+        spec.endpoint.mac = flag.mac;
+    }
     if let Some(more) = networks.next() {
-        let subject = format!("flag --network={more}");
+        let subject = format!("flag --network={}", more.mode);
         return Err(Error::new(ErrorKind::Unsupported, subject)
             .because("a container can be in one network only")
             .with_remedy("give --network once")
             .into());
+    }
+    spec.endpoint.address = args.ip.or(spec.endpoint.address);
+    spec.endpoint.mac = args.mac_address.or(spec.endpoint.mac);
+    spec.links = args.link;
+    if matches!(spec.network, NetworkMode::Container(_)) && !args.expose.is_empty() {
+        let reason = "port exposing and the container type network mode";
+        return Err(Failure::new(format!("conflicting options: {reason}")));
     }
     spec.ports = args.publish.into_iter().flatten().collect();
     spec.publish_all = args.publish_all;
@@ -178,6 +232,8 @@ fn limits(args: Limits) -> Resources {
     limits.cpu_shares = args.cpu_shares.filter(|shares| *shares > 0);
     limits.cpu_quota = args.cpu_quota.filter(|quota| *quota != 0);
     limits.cpu_period = args.cpu_period.filter(|period| *period > 0);
+    limits.cpu_rt_period = args.cpu_rt_period.filter(|period| *period > 0);
+    limits.cpu_rt_runtime = args.cpu_rt_runtime.filter(|runtime| *runtime != 0);
     limits.nano_cpus = args.cpus.filter(|cpus| *cpus > 0);
     limits.cpuset_cpus = args.cpuset_cpus.filter(|list| !list.is_empty());
     limits.cpuset_mems = args.cpuset_mems.filter(|list| !list.is_empty());
@@ -210,7 +266,9 @@ fn security(args: Security) -> Result<SecuritySpec, Failure> {
             }
             SecurityOption::NoNewPrivileges(on) => security.no_new_privileges = on,
             SecurityOption::UnmaskSystemPaths => security.unmask_system_paths = true,
-            SecurityOption::Nothing => {}
+            SecurityOption::WritableCgroups(on) => security.writable_cgroups = on,
+            SecurityOption::AppArmor(profile) => security.apparmor = Some(profile),
+            SecurityOption::Label(label) => security.labels.push(label),
         }
     }
     Ok(security)

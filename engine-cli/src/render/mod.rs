@@ -10,6 +10,7 @@ pub(crate) mod table;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod time;
+pub(crate) mod zone;
 
 use std::io::{self, Write as _};
 

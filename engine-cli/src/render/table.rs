@@ -8,14 +8,19 @@ const PADDING: usize = 3;
 /// As in Go, a column is a run of lines that all have a cell there: a line without one ends it, and the next begins
 /// another with a width of its own.
 pub(crate) fn align(text: &str) -> String {
+    align_from(text, MIN_WIDTH)
+}
+
+/// The same with columns that are at least `least` wide.
+pub(crate) fn align_from(text: &str, least: usize) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut out = String::with_capacity(text.len() * 2);
-    block(&lines, &mut Vec::new(), &mut out);
+    block(&lines, least, &mut Vec::new(), &mut out);
     out
 }
 
 /// Writes lines of which the columns left of `widths.len()` have those widths.
-fn block(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
+fn block(lines: &[Vec<&str>], least: usize, widths: &mut Vec<usize>, out: &mut String) {
     let column = widths.len();
     let has_cell = |line: &Vec<&str>| line.len() > column + 1;
     let mut rest = lines;
@@ -28,8 +33,8 @@ fn block(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
         if !run.is_empty() {
             let widest =
                 run.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-            widths.push(widest.map_or(MIN_WIDTH, |widest| (widest + PADDING).max(MIN_WIDTH)));
-            block(run, widths, out);
+            widths.push(widest.map_or(least, |widest| (widest + PADDING).max(least)));
+            block(run, least, widths, out);
             widths.pop();
         }
         rest = next;

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use crate::control::{receive_frame, send_all, send_frame};
 use crate::failure::{Result, Step, failure};
 use crate::init::{self, Stdio, Waiting};
-use crate::monitor::give_up;
+use crate::life::give_up;
+use crate::namespaces::Kept;
 use crate::plan::ContainerPlan;
 use crate::sync::{Message, hear, tell};
 use crate::wire::{Cause, Failure, Kind};
@@ -32,13 +33,14 @@ fn build(control: &OwnedFd, plan: &ContainerPlan, descriptors: Vec<OwnedFd>) -> 
     // Closed at once for one that has a terminal: callers read a pipe to its end before they go on.
     let stdio = (!plan.process.terminal).then_some(stdio);
     let waiting = Waiting { listener, preserved };
-    let (init, pid, ours) = init::spawn(plan, stdio, Some(waiting))?;
-    await_ready(control, plan, &ours, pid, console).map_err(|failure| give_up(&init, &ours, failure))?;
+    let (init, pid, ours) = init::spawn(plan, &Kept::open(&plan.namespaces)?, stdio, Some(waiting))?;
+    await_ready(control, plan, &ours, pid, console)
+        .map_err(|failure| give_up(&init, Some(&ours), failure))?;
     // The caller writes down what is there now; should it be gone, nobody would know of it.
     let told = send_frame(control, Kind::Created, &pid.to_be_bytes(), &[]);
     match told.and_then(|()| receive_frame(control)) {
         Ok(Some(frame)) if Kind::from_byte(frame.kind) == Some(Kind::Start) => Ok(()),
-        _ => Err(give_up(&init, &ours, gone())),
+        _ => Err(give_up(&init, Some(&ours), gone())),
     }
 }
 

@@ -103,6 +103,11 @@ fn executable(path: &str) -> rustix::io::Result<()> {
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         return Err(Errno::ISDIR);
     }
+    // What has no name in any file system is none of the container's: this program itself, reached through
+    // `/proc/self/exe`.
+    if stat.st_nlink == 0 {
+        return Err(Errno::ACCESS);
+    }
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
 }
 

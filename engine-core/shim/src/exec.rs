@@ -13,21 +13,55 @@ use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::identity;
 use crate::init::{self, Begun, Stdio, become_user, guard};
-use crate::monitor::{exit_code, pipes, signal};
-use crate::plan::ExecPlan;
+use crate::journal::{self, Entry};
+use crate::life::{exit_code, pipes, signal};
+use crate::plan::{ExecEvents, ExecPlan};
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
+use crate::text::Text;
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
 
 /// Runs the process. `target` is the pidfd of the container's first process.
 pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, target: Option<OwnedFd>) {
     let mut hub = Hub::default();
     let engine = hub.add_client(control, streams::STDIN | streams::STDOUT | streams::STDERR);
-    match Exec::begin(plan, target, &mut hub, engine) {
-        Ok(exec) => exec.look_after(&mut hub),
+    // Opened while the host's files are in reach. What it cannot tell is no reason not to run.
+    let journal = plan.events.as_ref().and_then(|events| journal::open_now(&events.journal).ok());
+    match Exec::begin(plan, target, &mut hub, engine, &journal) {
+        Ok(exec) => exec.look_after(&mut hub, &Teller { events: plan.events.as_ref(), journal }),
         Err(failure) => hub.reply(engine, Kind::Failed, &failure.encode(), None),
     }
     hub.farewell();
+}
+
+/// Who tells of the process in the journal of events.
+struct Teller<'a> {
+    events: Option<&'a ExecEvents>,
+    journal: Option<OwnedFd>,
+}
+
+impl Teller<'_> {
+    fn started(&self) {
+        if let Some(events) = self.events {
+            self.tell(events, &events.start, &events.attributes);
+        }
+    }
+
+    fn ended(&self, code: i32) {
+        if let Some(events) = self.events {
+            let mut attributes = Text::default();
+            attributes.push(&events.attributes).push(if events.attributes.is_empty() { "" } else { "," });
+            attributes.push("\"exitCode\":\"").number(code.into()).push("\"");
+            self.tell(events, "exec_die", attributes.as_str());
+        }
+    }
+
+    fn tell(&self, events: &ExecEvents, action: &str, attributes: &str) {
+        let entry = Entry { kind: "container", action, id: &events.container, attributes, time: now() };
+        if let Some(journal) = &self.journal {
+            let _ = journal::append_to(journal, &entry);
+        }
+    }
 }
 
 struct Exec {
@@ -51,7 +85,13 @@ enum Outputs {
 }
 
 impl Exec {
-    fn begin(plan: &ExecPlan, target: Option<OwnedFd>, hub: &mut Hub, engine: u32) -> Result<Exec> {
+    fn begin(
+        plan: &ExecPlan,
+        target: Option<OwnedFd>,
+        hub: &mut Hub,
+        engine: u32,
+        journal: &Option<OwnedFd>,
+    ) -> Result<Exec> {
         let target =
             target.ok_or_else(|| failure(Cause::Plan, Errno::BADF, "the plan came without a process", ""))?;
         let (stdio, stdin, outputs) = match plan.process.terminal {
@@ -61,8 +101,8 @@ impl Exec {
                 (Some(stdio), stdin, Outputs::Pipes(stdout, stderr))
             }
         };
-        let (process, pid, ours) = enter(plan, target, stdio, None)?;
-        hub.set_streams(stdin, true, None);
+        let (process, pid, ours) = enter(plan, target, stdio, None, journal)?;
+        hub.set_input(stdin, true);
         let takes_input = plan.stdin;
         Ok(Exec {
             engine,
@@ -76,7 +116,7 @@ impl Exec {
         })
     }
 
-    fn look_after(mut self, hub: &mut Hub) {
+    fn look_after(mut self, hub: &mut Hub, teller: &Teller<'_>) {
         loop {
             let events = {
                 let (process, sync) = (self.process.as_fd(), self.sync.as_ref());
@@ -89,7 +129,7 @@ impl Exec {
             for event in events.unwrap_or_default() {
                 match event {
                     Event::Ready(0) => ended = true,
-                    Event::Ready(_) => self.hear(hub),
+                    Event::Ready(_) => self.hear(hub, teller),
                     Event::Request(client, Kind::Signal, payload) => {
                         let result = signal(self.process.as_fd(), &payload);
                         hub.done(client, result);
@@ -102,12 +142,13 @@ impl Exec {
             }
         }
         while self.sync.is_some() {
-            self.hear(hub);
+            self.hear(hub, teller);
         }
         let status = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
         let code = status.ok().flatten().map_or(255, |status| exit_code(&status));
         hub.drain_outputs();
         if self.started {
+            teller.ended(code);
             let exit = Exit { code, oom_killed: false, finished: now(), run: 0 };
             hub.tell_all(Kind::Exited, &exit.encode());
             return;
@@ -118,7 +159,7 @@ impl Exec {
         hub.reply(self.engine, Kind::Failed, &failure, None);
     }
 
-    fn hear(&mut self, hub: &mut Hub) {
+    fn hear(&mut self, hub: &mut Hub, teller: &Teller<'_>) {
         let Some(sync) = &self.sync else { return };
         match hear(sync) {
             Ok(Some(Message::Console(master, slave))) => self.outputs = Outputs::Terminal(master, slave),
@@ -128,6 +169,7 @@ impl Exec {
                 self.sync = None;
                 if self.failure.is_none() {
                     self.started = true;
+                    teller.started();
                     hub.reply(self.engine, Kind::Started, &self.pid.to_be_bytes(), None);
                     // Only now is anything read of it, so that nothing it says overtakes the news that it began.
                     match core::mem::replace(&mut self.outputs, Outputs::None) {
@@ -156,7 +198,7 @@ fn begin_direct(plan: &ExecPlan, descriptors: Vec<OwnedFd>) -> Result<u32> {
     let Given { first: target, stdio, preserved, console } = Given::sort(descriptors, preserved)?;
     // Closed at once for one that has a terminal: callers read a pipe to its end before they go on.
     let stdio = (!plan.process.terminal).then_some(stdio);
-    let (_process, pid, sync) = enter(plan, target, stdio, Some(preserved))?;
+    let (_process, pid, sync) = enter(plan, target, stdio, Some(preserved), &None)?;
     loop {
         match hear(&sync) {
             Ok(Some(Message::Console(master, _))) => hand_console(console.as_ref(), &master)?,
@@ -178,6 +220,7 @@ fn enter(
     target: OwnedFd,
     stdio: Option<Stdio>,
     direct: Option<Vec<OwnedFd>>,
+    journal: &Option<OwnedFd>,
 ) -> Result<Begun> {
     // While the host's files are in reach. The process inherits the one, and joins the group by itself.
     if let Some(adjustment) = plan.process.oom_score_adj {
@@ -201,6 +244,8 @@ fn enter(
     match sys::clone(0, born.as_ref().map(AsFd::as_fd)).step("clone", "the process")? {
         Forked::Child => {
             drop(ours);
+            // The child is in sight of the container, which has no business with the host's files.
+            sys::close_in_child(journal);
             let failure = become_program(plan, stdio, &joining, &mut theirs, direct);
             let _ = tell(&theirs, &Message::Failed(failure.encode()));
             sys::exit(255);

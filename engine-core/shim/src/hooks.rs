@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::failure::{Result, Step, failure};
-use crate::monitor::exit_code;
+use crate::life::exit_code;
 use crate::plan::{Hook, HooksPlan};
 use crate::sys::{self, Forked};
 use crate::text::Text;

@@ -18,8 +18,15 @@ use crate::wire::{self, CHUNK, HEADER, Kind, streams};
 
 /// More is not kept for a client that does not read, nor for a program that does not.
 const QUEUE: usize = 256 << 10;
+/// So much is read at once of those who say little: memory that was used once is the monitor's for as long as it lives.
+const LITTLE: usize = 4 << 10;
 /// The most that a pipe holds without privilege (`/proc/sys/fs/pipe-max-size`).
 const MAX_PIPE: usize = 1 << 20;
+/// What a pipe holds unless it is made larger; one that comes full is.
+const PIPE: usize = 64 << 10;
+const LARGE_PIPE: usize = 256 << 10;
+/// So much is read at once of a program that writes much.
+const LARGE_READ: usize = 128 << 10;
 /// How long a client may leave its socket full when all is over.
 const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
@@ -49,6 +56,10 @@ pub(crate) struct Hub {
     clients: Vec<Client>,
     log: Option<Log>,
     buffer: Vec<u8>,
+    /// How much is read at once, if it is more than a little.
+    reading: usize,
+    /// Which outputs' pipes were made larger.
+    large: [bool; 2],
     next: u32,
 }
 
@@ -57,13 +68,20 @@ enum Source {
     Output(usize),
     Stdin,
     Client(usize),
+    Compressor,
     Other(usize),
 }
 
 impl Hub {
-    /// The program's standard input and log.
-    pub(crate) fn set_streams(&mut self, stdin: Option<OwnedFd>, stdin_once: bool, log: Option<Log>) {
-        (self.stdin, self.stdin_once, self.log) = (stdin, stdin_once, log);
+    /// Where the output is logged, that of a program that is started again included.
+    pub(crate) fn set_log(&mut self, log: Log) {
+        self.log = Some(log);
+    }
+
+    /// A program's standard input. What was meant for one before it is forgotten.
+    pub(crate) fn set_input(&mut self, stdin: Option<OwnedFd>, stdin_once: bool) {
+        (self.stdin, self.stdin_once, self.ending) = (stdin, stdin_once, false);
+        self.input.clear();
     }
 
     /// The program's outputs are pipes.
@@ -116,6 +134,11 @@ impl Hub {
         }
     }
 
+    /// Nobody is attached any more: what they were attached to has ended, and what follows is not for them.
+    pub(crate) fn detach_all(&mut self) {
+        self.clients.iter_mut().for_each(|client| client.streams = 0);
+    }
+
     /// Waits for something to happen, at most for `timeout`, and deals with all that is about streams.
     pub(crate) fn turn(
         &mut self,
@@ -125,7 +148,7 @@ impl Hub {
         let (ready, sources) = {
             let mut sources = Vec::with_capacity(8);
             let mut fds = Vec::with_capacity(8);
-            let crowded = self.clients.iter().any(|client| client.queue.len() > QUEUE);
+            let crowded = self.clients.iter().any(|client| client.streams != 0 && client.queue.len() > QUEUE);
             for (i, output) in self.outputs.iter().enumerate() {
                 if let Some(output) = output
                     && !crowded
@@ -152,6 +175,10 @@ impl Hub {
                 fds.push(PollFd::new(&client.socket, flags));
                 sources.push(Source::Client(i));
             }
+            if let Some(compressor) = self.log.as_ref().and_then(Log::compressor) {
+                fds.push(PollFd::from_borrowed_fd(compressor, PollFlags::IN));
+                sources.push(Source::Compressor);
+            }
             for (i, other) in others.iter().enumerate() {
                 fds.push(PollFd::from_borrowed_fd(*other, PollFlags::IN));
                 sources.push(Source::Other(i));
@@ -174,6 +201,7 @@ impl Hub {
                 }
                 Source::Stdin => self.write_input(),
                 Source::Client(i) => self.serve(i, flags, &mut events),
+                Source::Compressor => self.log.iter_mut().for_each(Log::compressed),
                 Source::Other(i) => events.push(Event::Ready(i)),
             }
         }
@@ -184,8 +212,8 @@ impl Hub {
     /// Reads once from an output; whether there may be more now is the answer.
     fn read_output(&mut self, i: usize) -> bool {
         let Some(output) = self.outputs.get(i).and_then(Option::as_ref) else { return false };
-        self.buffer.resize(HEADER + CHUNK, 0);
-        let Some((header, space)) = self.buffer.split_first_chunk_mut::<HEADER>() else { return false };
+        self.buffer.resize(HEADER + self.reading.max(LITTLE), 0);
+        let Some(space) = self.buffer.get_mut(HEADER..) else { return false };
         let length = match rustix::io::read(output, &mut *space) {
             Ok(0) => {
                 self.outputs[i] = None;
@@ -207,12 +235,48 @@ impl Hub {
         if let Some(log) = &mut self.log {
             log.write(stream, space.get(..length).unwrap_or_default(), now());
         }
-        *header = wire::header(kind, length);
-        let frame = self.buffer.get(..HEADER + length).unwrap_or_default();
-        for client in self.clients.iter_mut().filter(|client| client.streams & wanted != 0) {
-            client.send(frame);
+        if self.clients.iter().any(|client| client.streams & wanted != 0) {
+            self.hand_on(kind, wanted, length);
         }
+        self.adapt(i, length);
         true
+    }
+
+    /// Sends what was read to the clients that are attached to it, in frames. The header of a frame takes the place of
+    /// what was sent before it.
+    fn hand_on(&mut self, kind: Kind, wanted: u8, length: usize) {
+        let mut at = 0;
+        while at < length {
+            let part = (length - at).min(CHUNK);
+            let Some(frame) = self.buffer.get_mut(at..at + HEADER + part) else { return };
+            if let Some(header) = frame.first_chunk_mut::<HEADER>() {
+                *header = wire::header(kind, part);
+            }
+            for client in self.clients.iter_mut().filter(|client| client.streams & wanted != 0) {
+                client.send(frame);
+            }
+            at += part;
+        }
+    }
+
+    /// A program that fills its pipe gets a larger one, so that the two of us take turns less often. What a burst of
+    /// output needed is not kept.
+    fn adapt(&mut self, i: usize, length: usize) {
+        if length >= PIPE
+            && let (Some(large @ false), Some(Some(output))) = (self.large.get_mut(i), self.outputs.get(i))
+        {
+            *large = true;
+            // A terminal is none, and a user may have too many.
+            let _ = rustix::pipe::fcntl_setpipe_size(output, LARGE_PIPE);
+        }
+        let wanted = self.reading.max(LITTLE);
+        if length >= wanted {
+            self.reading = if wanted < CHUNK { CHUNK } else { LARGE_READ };
+        } else if length <= LITTLE {
+            self.reading = 0;
+            self.buffer.truncate(HEADER + LITTLE);
+            self.buffer.shrink_to(HEADER + LITTLE);
+        }
     }
 
     fn write_input(&mut self) {
@@ -257,8 +321,10 @@ impl Hub {
             client.drain_queue();
         }
         if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            self.buffer.resize(CHUNK, 0);
             let Some(client) = self.clients.get_mut(i) else { return };
+            // A request is short; input may be long.
+            let chunk = if client.streams & streams::STDIN != 0 { CHUNK } else { LITTLE };
+            self.buffer.resize(chunk, 0);
             // Nobody but the engine that started the role passes descriptors, and that only with the plan.
             match receive(&client.socket, &mut self.buffer, &mut Vec::new()) {
                 Ok(0) if flags.intersects(PollFlags::HUP | PollFlags::ERR) => client.gone = true,
@@ -370,5 +436,11 @@ impl Hub {
 /// Nanoseconds since the epoch.
 pub(crate) fn now() -> i64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// Nanoseconds of a clock that nobody sets.
+pub(crate) fn monotonic() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

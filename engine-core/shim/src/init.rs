@@ -11,6 +11,7 @@ use rustix::process::{DumpableBehavior, Signal};
 
 use crate::command::{Command, enter_directory};
 use crate::failure::{Result, Step, failure};
+use crate::namespaces::Kept;
 use crate::plan::{Cgroup, ContainerPlan, Hooks, Process};
 use crate::rootfs::{Rootfs, resolve_in};
 use crate::sync::{self, Message, hear, tell};
@@ -18,9 +19,6 @@ use crate::sys::Forked;
 use crate::text::Text;
 use crate::wire::Cause;
 use crate::{console, devices, hooks, identity, reaper, sys};
-
-/// To join it is for children only: the monitor does it before there is one.
-pub(crate) const PID_NAMESPACE: u32 = libc::CLONE_NEWPID as u32;
 
 /// The ends of the streams that the program gets. A terminal is opened in the container instead.
 pub(crate) struct Stdio {
@@ -42,23 +40,20 @@ pub(crate) type Begun = (OwnedFd, u32, OwnedFd);
 
 /// Clones the container's first process, which builds the container around itself. Nobody looks after one that is
 /// `waiting`.
-pub(crate) fn spawn(plan: &ContainerPlan, stdio: Option<Stdio>, waiting: Option<Waiting>) -> Result<Begun> {
+pub(crate) fn spawn(
+    plan: &ContainerPlan,
+    kept: &Kept,
+    stdio: Option<Stdio>,
+    waiting: Option<Waiting>,
+) -> Result<Begun> {
     let (ours, mut theirs) = sync::pair().step("make", "a socket pair")?;
-    // Those to join count for children only.
-    for (_, path) in plan.namespaces.join.iter().filter(|(kind, _)| *kind == PID_NAMESPACE) {
-        let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .step("open namespace", path)?;
-        sys::setns(namespace.as_fd(), PID_NAMESPACE).step("join namespace", path)?;
-    }
-    // A cgroup namespace begins at the group of the process that makes it: the container's own process does.
-    let namespaces = plan.namespaces.new & !(libc::CLONE_NEWCGROUP as u32);
     let born = open_born(&plan.cgroup)?;
-    match sys::clone(namespaces, born.as_ref().map(AsFd::as_fd))
+    match sys::clone(kept.to_make(&plan.namespaces), born.as_ref().map(AsFd::as_fd))
         .step("clone", "the container's first process")?
     {
         Forked::Child => {
             drop(ours);
-            let failure = match build(plan, stdio, &mut theirs, waiting) {
+            let failure = match build(plan, kept, stdio, &mut theirs, waiting) {
                 Ok(command) => command.exec(),
                 Err(failure) => failure,
             };
@@ -72,6 +67,7 @@ pub(crate) fn spawn(plan: &ContainerPlan, stdio: Option<Stdio>, waiting: Option<
 /// Builds the container around this process, waits for the word, and finds the program to become.
 fn build(
     plan: &ContainerPlan,
+    kept: &Kept,
     stdio: Option<Stdio>,
     sync: &mut OwnedFd,
     waiting: Option<Waiting>,
@@ -83,11 +79,7 @@ fn build(
     if let Some(adjustment) = plan.process.oom_score_adj {
         adjust_oom_score(adjustment)?;
     }
-    for (kind, path) in plan.namespaces.join.iter().filter(|(kind, _)| *kind != PID_NAMESPACE) {
-        let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .step("open namespace", path)?;
-        sys::setns(namespace.as_fd(), *kind).step("join namespace", path)?;
-    }
+    kept.enter()?;
     // Only now: a cgroup namespace begins at the group that the process is in.
     let cgroup_namespace = plan.namespaces.new & libc::CLONE_NEWCGROUP as u32;
     if cgroup_namespace != 0 {
@@ -182,7 +174,7 @@ pub(crate) fn open_born(cgroup: &Cgroup) -> Result<Option<OwnedFd>> {
     rustix::fs::open(path.as_str(), flags, Mode::empty()).step("open cgroup", path).map(Some)
 }
 
-fn join_cgroup(files: &[String]) -> Result<()> {
+pub(crate) fn join_cgroup(files: &[String]) -> Result<()> {
     for file in files {
         let fd = rustix::fs::open(file.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .step("open cgroup", file)?;

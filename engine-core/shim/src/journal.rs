@@ -68,6 +68,27 @@ pub fn append(path: &str, entry: &Entry<'_>) -> rustix::io::Result<()> {
     }
 }
 
+/// Opens the journal for a process that will not see its path any more.
+///
+/// # Errors
+/// The errno of the call that failed.
+pub fn open_now(path: &str) -> rustix::io::Result<OwnedFd> {
+    open(path)
+}
+
+/// Appends `entry` to a journal that was opened before; it may have been put aside since.
+///
+/// # Errors
+/// The errno of the call that failed.
+pub fn append_to(file: &OwnedFd, entry: &Entry<'_>) -> rustix::io::Result<()> {
+    rustix::fs::flock(file, FlockOperation::LockShared)?;
+    let line = entry.line();
+    let written = rustix::io::write(file, line.as_bytes());
+    // The descriptor stays open, and with it the lock would.
+    rustix::fs::flock(file, FlockOperation::Unlock)?;
+    written.map(drop)
+}
+
 /// The file that the current one becomes when it is put aside.
 pub fn older(path: &str) -> String {
     [path, ".1"].concat()

@@ -13,6 +13,9 @@ pub mod clock;
 pub mod control;
 pub mod journal;
 pub mod plan;
+pub mod record;
+pub mod restart;
+pub mod status;
 mod text;
 pub mod users;
 pub mod wire;
@@ -31,11 +34,17 @@ mod console;
 #[cfg(feature = "program")]
 mod devices;
 #[cfg(feature = "program")]
+mod events;
+#[cfg(feature = "program")]
 mod exec;
 #[cfg(feature = "program")]
 mod failure;
 #[cfg(feature = "program")]
 mod filesystem;
+#[cfg(feature = "program")]
+mod health;
+#[cfg(feature = "program")]
+mod held;
 #[cfg(feature = "program")]
 mod hooks;
 #[cfg(feature = "program")]
@@ -45,21 +54,29 @@ mod identity;
 #[cfg(feature = "program")]
 mod init;
 #[cfg(feature = "program")]
+mod life;
+#[cfg(feature = "program")]
 mod log;
 #[cfg(feature = "program")]
 mod monitor;
 #[cfg(feature = "program")]
+mod namespaces;
+#[cfg(feature = "program")]
+mod probe;
+#[cfg(feature = "program")]
 mod reaper;
 #[cfg(feature = "program")]
-mod record;
-#[cfg(feature = "program")]
 mod rootfs;
+#[cfg(feature = "program")]
+mod rundir;
 #[cfg(feature = "program")]
 mod sync;
 #[cfg(feature = "program")]
 mod sys;
 #[cfg(feature = "program")]
 mod teardown;
+#[cfg(feature = "program")]
+mod theirs;
 
 /// The helper program, static, for this architecture.
 #[cfg(feature = "embedded")]

@@ -1,203 +1,253 @@
-//! The monitor role: builds one container and looks after it until it has ended.
+//! The monitor role: builds one container and looks after it until it has ended for good.
+//!
+//! A container that is started again by its policy lives several times: its network namespace, its group, its log and
+//! this process stay, all else is built anew. Nobody of the engine has to be there for that.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
+use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::pipe::PipeFlags;
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::net::SocketFlags;
 
-use crate::failure::{Result, Step, failure};
-use crate::hub::{Event, Hub, now};
-use crate::init::{self, Stdio};
+use crate::failure::Result;
+use crate::health::Health;
+use crate::hub::{Event, Hub, monotonic, now};
+use crate::life::{Change, End, Life, signal};
 use crate::log::Log;
-use crate::plan::ContainerPlan;
-use crate::sync::{Message, hear, tell};
-use crate::sys;
-use crate::text::Text;
-use crate::wire::{Cause, Exit, Failure, Kind};
-use crate::{hooks, record, teardown};
+use crate::namespaces::Kept;
+use crate::plan::{ContainerPlan, HealthPlan, Logging};
+use crate::record::Record;
+use crate::restart::{Policy, Restart};
+use crate::status::{self, Phase, Status};
+use crate::wire::{Exit, Kind};
+use crate::{events, held, hooks, namespaces, rundir, sys, teardown};
 
 /// Builds the container and looks after it. `held` are descriptors to keep open for as long as it lives.
-pub(crate) fn run(control: OwnedFd, plan: ContainerPlan, held: Vec<OwnedFd>) {
+pub(crate) fn run(control: OwnedFd, mut plan: ContainerPlan, held: Vec<OwnedFd>) {
+    held::name(&mut plan, &held);
     let mut hub = Hub::default();
     let engine = hub.add_client(control, 0);
-    match Monitor::build(plan, &mut hub, engine) {
-        Ok(mut monitor) => monitor.look_after(&mut hub, held),
+    match Monitor::begin(plan, &mut hub, engine) {
+        Ok(monitor) => monitor.look_after(&mut hub, held),
         Err(failure) => hub.reply(engine, Kind::Failed, &failure.encode(), None),
     }
     hub.farewell();
-}
-
-/// How far the container has come.
-#[derive(PartialEq, Eq)]
-enum Phase {
-    /// It is being built.
-    Building,
-    /// It is built and waits for the word.
-    Ready,
-    /// The word was given.
-    Going,
-    /// The program runs.
-    Running,
 }
 
 struct Monitor {
     plan: ContainerPlan,
     /// The connection of the engine that started this monitor.
     engine: u32,
-    phase: Phase,
     /// The engine has given the word.
     start_asked: bool,
-    init: OwnedFd,
-    pid: u32,
-    /// To the process, until it has become the program.
-    sync: Option<OwnedFd>,
+    /// The program has begun, for the first time or again.
+    begun: bool,
+    /// `None` between two lives.
+    life: Option<Life>,
+    health: Option<Health>,
+    kept: Kept,
     listener: OwnedFd,
-    netns: Option<OwnedFd>,
-    failure: Option<Vec<u8>>,
+    restart: Restart,
+    /// Somebody said that it is not to be started again.
+    stopped: bool,
+    /// How many processes the kernel had killed for want of memory before this life.
+    oom_kills: i32,
+    /// What is told of the container.
+    status: Status,
     /// Locked for as long as this monitor is responsible for the container.
     lock: OwnedFd,
 }
 
+/// What one of the monitor's own descriptors is.
+#[derive(Clone, Copy)]
+enum Source {
+    Listener,
+    Init,
+    Sync,
+    Check,
+    CheckOutput,
+}
+
 impl Monitor {
-    fn build(plan: ContainerPlan, hub: &mut Hub, engine: u32) -> Result<Monitor> {
-        let lock = take_lock(&plan.run_dir)?;
-        let log = match &plan.streams.log {
-            Some(path) => Some(Log::open(path)?),
-            None => None,
-        };
-        let (stdio, stdin, outputs) = match plan.process.terminal {
-            true => (None, None, None),
-            false => {
-                let (stdio, stdin, stdout, stderr) = pipes(plan.streams.open_stdin)?;
-                (Some(stdio), stdin, Some((stdout, stderr)))
-            }
-        };
-        let (init, pid, ours) = init::spawn(&plan, stdio, None)?;
-        hub.set_streams(stdin, plan.streams.stdin_once, log);
-        if let Some((stdout, stderr)) = outputs {
-            hub.set_outputs(stdout, stderr);
+    fn begin(plan: ContainerPlan, hub: &mut Hub, engine: u32) -> Result<Monitor> {
+        let lock = rundir::take_lock(&plan.run_dir)?;
+        if let Some(path) = &plan.streams.log {
+            hub.set_log(Log::open(path, &logging(&plan), now())?);
         }
-        let has_netns = plan.namespaces.new & libc::CLONE_NEWNET as u32 != 0;
-        let (netns, listener) =
-            publish(&plan.run_dir, pid, has_netns).map_err(|failure| give_up(&init, &ours, failure))?;
-        hub.reply(engine, Kind::Created, &pid.to_be_bytes(), netns.as_ref().map(AsFd::as_fd));
+        let mut kept = Kept::open(&plan.namespaces)?;
+        let life = Life::begin(&plan, &kept, hub)?;
+        let health = plan.health.as_ref().map(Health::begin);
+        let status = Status {
+            run: plan.run,
+            phase: Phase::Running,
+            pid: life.pid,
+            started: life.started,
+            restarts: 0,
+            health: health.as_ref().map_or(status::Health::None, Health::status),
+            last: None,
+            failure: None,
+        };
+        // Lets the container be found. Whoever hears that it is created may connect at once.
+        let mut publish = || {
+            kept.keep(&plan.namespaces, life.pid)?;
+            let listener = rundir::listen(&plan.run_dir)?;
+            rundir::tell(&plan.run_dir, &status)?;
+            Ok(listener)
+        };
+        let listener = match publish() {
+            Ok(listener) => listener,
+            Err(failure) => return Err(life.give_up(failure)),
+        };
+        hub.reply(engine, Kind::Created, &life.pid.to_be_bytes(), kept.net());
         Ok(Monitor {
+            restart: Restart::new(plan.restart),
             plan,
             engine,
-            phase: Phase::Building,
             start_asked: false,
-            init,
-            pid,
-            sync: Some(ours),
+            begun: false,
+            life: Some(life),
+            health,
+            kept,
             listener,
-            netns,
-            failure: None,
+            stopped: false,
+            oom_kills: 0,
+            status,
             lock,
         })
     }
 
-    /// Serves the container until its first process has ended, and cleans up after it.
-    fn look_after(&mut self, hub: &mut Hub, held: Vec<OwnedFd>) {
+    /// Serves the container through all its lives, and cleans up after it.
+    fn look_after(mut self, hub: &mut Hub, held: Vec<OwnedFd>) {
+        let mut end = self.live(hub);
         loop {
-            let events = {
-                let mut fds: [BorrowedFd<'_>; 3] =
-                    [self.init.as_fd(), self.listener.as_fd(), self.init.as_fd()];
-                let watched = match &self.sync {
-                    Some(sync) => {
-                        fds[2] = sync.as_fd();
-                        3
-                    }
-                    None => 2,
-                };
-                hub.turn(fds.get(..watched).unwrap_or_default(), None)
+            let exit = self.conclude(hub, &end);
+            if !self.begun || self.stopped {
+                return self.finish(hub, held, end, &exit);
+            }
+            let Some(pause) = self.restart.next(end.code, end.lasted) else {
+                return self.finish(hub, held, end, &exit);
             };
-            let mut ended = events.is_err();
-            for event in events.unwrap_or_default() {
-                match event {
-                    Event::Ready(0) => ended = true,
-                    Event::Ready(1) => self.accept(hub),
-                    Event::Ready(_) => self.hear_init(hub),
-                    Event::Request(client, kind, payload) => self.answer(hub, client, kind, &payload),
-                    Event::Gone(client) if client == self.engine => self.engine_gone(),
-                    Event::Gone(_) => {}
+            self.tell_restarting(hub, &end, exit);
+            self.wait(hub, pause);
+            if self.stopped {
+                return self.finish(hub, held, end, &exit);
+            }
+            end = match Life::begin(&self.plan, &self.kept, hub) {
+                Ok(life) => {
+                    self.life = Some(life);
+                    self.live(hub)
                 }
-            }
-            if ended {
-                break;
-            }
+                Err(failure) => End::of(failure),
+            };
         }
+    }
+
+    /// Serves the container until its first process has ended.
+    fn live(&mut self, hub: &mut Hub) -> End {
+        while !self.turn(hub, None) {}
         // Whatever it had left to say is in the socket still.
-        while self.sync.is_some() {
-            self.hear_init(hub);
+        while self.life.as_ref().is_some_and(|life| life.sync().is_some()) {
+            self.hear(hub);
         }
-        self.finish(hub, held);
+        self.life.take().map_or(End { code: 255, lasted: 0, failure: None }, Life::end)
     }
 
-    /// A message of the process that is being built. The end of the connection means that it has become the program.
-    fn hear_init(&mut self, hub: &mut Hub) {
-        let Some(sync) = &self.sync else { return };
-        match hear(sync) {
-            Ok(Some(Message::Console(master, slave))) => {
-                hub.set_terminal(master, slave, self.plan.streams.open_stdin);
-            }
-            Ok(Some(Message::Hooks)) => self.run_hooks(),
-            Ok(Some(Message::Ready)) => {
-                self.phase = Phase::Ready;
-                self.go();
-            }
-            Ok(Some(Message::Failed(failure))) => {
-                self.failure.get_or_insert(failure);
-            }
-            Ok(Some(Message::Go)) => {}
-            Ok(None) | Err(_) => {
-                self.sync = None;
-                if self.failure.is_none() && self.phase == Phase::Going {
-                    self.begun(hub);
+    /// Serves the clients of a container that is started again in `pause` nanoseconds.
+    fn wait(&mut self, hub: &mut Hub, pause: i64) {
+        let until = monotonic().saturating_add(pause);
+        while !self.stopped && monotonic() < until {
+            self.turn(hub, Some(until));
+        }
+    }
+
+    /// Waits for something to happen, at most until `deadline`, and deals with it. Whether the first process has ended
+    /// is the answer.
+    fn turn(&mut self, hub: &mut Hub, deadline: Option<i64>) -> bool {
+        let mut sources = [Source::Listener; 5];
+        let events = {
+            let mut fds: [BorrowedFd<'_>; 5] = [self.listener.as_fd(); 5];
+            let mut count = 1;
+            let mut watch = |source, fd| {
+                if let (Some(place), Some(kind)) = (fds.get_mut(count), sources.get_mut(count)) {
+                    (*place, *kind) = (fd, source);
+                    count += 1;
                 }
+            };
+            if let Some(life) = &self.life {
+                watch(Source::Init, life.init());
+                life.sync().into_iter().for_each(|fd| watch(Source::Sync, fd));
             }
+            if let Some(health) = &self.health {
+                let kinds = [Source::Check, Source::CheckOutput];
+                kinds.into_iter().zip(health.watched()).for_each(|(kind, fd)| watch(kind, fd));
+            }
+            let checked = self.health.as_ref().filter(|_| self.is_running()).map(Health::deadline);
+            let deadline = [deadline, checked].into_iter().flatten().min();
+            let timeout = deadline.map(|deadline| timespec(deadline.saturating_sub(monotonic())));
+            hub.turn(fds.get(..count).unwrap_or_default(), timeout.as_ref())
+        };
+        let mut ended = events.is_err();
+        for event in events.unwrap_or_default() {
+            match event {
+                Event::Ready(place) => match sources.get(place) {
+                    Some(Source::Init) => ended = true,
+                    Some(Source::Sync) => self.hear(hub),
+                    Some(Source::Check) => self.check(|health, _, check, _| health.end(check)),
+                    Some(Source::CheckOutput) => self.health.iter_mut().for_each(Health::hear),
+                    Some(Source::Listener) | None => self.accept(hub),
+                },
+                Event::Request(client, kind, payload) => self.answer(hub, client, kind, &payload),
+                Event::Gone(client) if client == self.engine => self.engine_gone(),
+                Event::Gone(_) => {}
+            }
+        }
+        if !ended {
+            self.check(|health, plan, check, life| health.turn(plan, check, life));
+        }
+        ended
+    }
+
+    fn is_running(&self) -> bool {
+        self.life.as_ref().is_some_and(Life::is_running)
+    }
+
+    /// Does something about the checks of a container that runs, and tells of a verdict that has changed.
+    fn check(&mut self, act: impl FnOnce(&mut Health, &ContainerPlan, &HealthPlan, &Life) -> bool) {
+        let (Some(check), Some(health)) = (&self.plan.health, &mut self.health) else { return };
+        let Some(life) = self.life.as_ref().filter(|life| life.is_running()) else { return };
+        if act(health, &self.plan, check, life) {
+            self.status.health = health.status();
+            self.publish();
+            let action = ["health_status: ", self.status.health.as_str()].concat();
+            events::tell(self.plan.events.as_ref(), &action, "", now());
         }
     }
 
-    /// The process has become the program.
-    fn begun(&mut self, hub: &mut Hub) {
-        if !self.plan.hooks.poststart.is_empty() {
-            let state = hooks::state(&self.plan.hooks.state, "running", self.pid);
-            if let Err(failure) = hooks::run(&self.plan.hooks.poststart, &state) {
-                return self.fail(&failure);
+    /// Something that the process says which is being built.
+    fn hear(&mut self, hub: &mut Hub) {
+        let Some(life) = &mut self.life else { return };
+        match life.hear(&self.plan, hub) {
+            Change::Nothing => {}
+            Change::Ready if self.start_asked => life.go(),
+            Change::Ready => {}
+            Change::Began if self.begun => {
+                let (pid, started) = (life.pid, life.started);
+                if let (Some(check), Some(health)) = (&self.plan.health, &mut self.health) {
+                    health.begin_again(check);
+                    self.status.health = health.status();
+                }
+                self.status.phase = Phase::Running;
+                (self.status.pid, self.status.started, self.status.failure) = (pid, started, None);
+                self.publish();
+                events::tell(self.plan.events.as_ref(), "start", "", now());
             }
-        }
-        self.phase = Phase::Running;
-        hub.reply(self.engine, Kind::Started, &[], None);
-    }
-
-    /// The hooks of the runtime's side, at their time. What one fails with is what building failed with.
-    fn run_hooks(&mut self) {
-        let Some(sync) = &self.sync else { return };
-        let state = hooks::state(&self.plan.hooks.state, "creating", self.pid);
-        match hooks::run(&self.plan.hooks.create_runtime, &state) {
-            Ok(()) => {
-                let _ = tell(sync, &Message::Go);
+            Change::Began => {
+                self.begun = true;
+                // Before anybody else can tell of anything: of its end, say.
+                events::tell(self.plan.events.as_ref(), "start", "", now());
+                hub.reply(self.engine, Kind::Started, &[], None);
             }
-            Err(failure) => self.fail(&failure),
-        }
-    }
-
-    /// Ends the container for this reason.
-    fn fail(&mut self, failure: &Failure) {
-        self.failure = Some(failure.encode());
-        let _ = sys::pidfd_send_signal(self.init.as_fd(), libc::SIGKILL);
-    }
-
-    fn go(&mut self) {
-        if let (Phase::Ready, true, Some(sync)) = (&self.phase, self.start_asked, &self.sync)
-            && tell(sync, &Message::Go).is_ok()
-        {
-            self.phase = Phase::Going;
         }
     }
 
@@ -205,17 +255,41 @@ impl Monitor {
         match kind {
             Kind::Start if client == self.engine => {
                 self.start_asked = true;
-                self.go();
+                self.life.iter_mut().for_each(Life::go);
             }
-            Kind::Signal => hub.done(client, signal(self.init.as_fd(), payload)),
+            Kind::Signal => {
+                let result = self.signal(payload);
+                hub.done(client, result);
+            }
+            Kind::Policy => {
+                let policy = Policy::decode(payload).ok_or(Errno::INVAL);
+                hub.done(client, policy.map(|policy| self.restart.policy = policy));
+            }
             // Before it is the program, the host's files are still in its reach.
-            Kind::Process if self.phase != Phase::Running => hub.done(client, Err(Errno::SRCH)),
-            Kind::Process => hub.reply(client, Kind::Process, &[], Some(self.init.as_fd())),
-            Kind::Namespace => match &self.netns {
-                Some(netns) => hub.reply(client, Kind::Namespace, &[], Some(netns.as_fd())),
+            Kind::Process => match &self.life {
+                Some(life) if life.is_running() => {
+                    hub.reply(client, Kind::Process, &[], Some(life.init()));
+                }
+                _ => hub.done(client, Err(Errno::SRCH)),
+            },
+            Kind::Namespace => match self.kept.net() {
+                Some(netns) => hub.reply(client, Kind::Namespace, &[], Some(netns)),
                 None => hub.done(client, Err(Errno::NOENT)),
             },
             _ => hub.done(client, Err(Errno::NOSYS)),
+        }
+    }
+
+    /// Sends the signal in a request's payload; a fifth byte of 1 says that this is to be the container's end.
+    fn signal(&mut self, payload: &[u8]) -> rustix::io::Result<()> {
+        let for_good = payload.get(4) == Some(&1);
+        self.stopped |= for_good;
+        match &self.life {
+            None if for_good => Ok(()),
+            None => Err(Errno::SRCH),
+            // A process that is being built hears no signal that asks.
+            Some(life) if for_good && self.begun && !life.is_running() => life.kill(),
+            Some(life) => signal(life.init(), payload),
         }
     }
 
@@ -223,7 +297,11 @@ impl Monitor {
     /// nobody's; one that began goes on, unless it was to end with its engine.
     fn engine_gone(&mut self) {
         if !self.start_asked || self.plan.with_engine {
-            let _ = sys::pidfd_send_signal(self.init.as_fd(), libc::SIGKILL);
+            self.stopped = true;
+            if let Some(life) = &self.life {
+                let _ = life.kill();
+            }
+            teardown::thaw(&self.plan.cgroup);
         }
     }
 
@@ -237,14 +315,46 @@ impl Monitor {
         }
     }
 
-    /// The first process has ended: ends what is left, keeps the last output, takes away what was made on the host,
-    /// and only then tells that it is over.
-    fn finish(&mut self, hub: &mut Hub, held: Vec<OwnedFd>) {
-        let status = rustix::process::waitid(WaitId::PidFd(self.init.as_fd()), WaitIdOptions::EXITED);
-        let code = status.ok().flatten().map_or(255, |status| exit_code(&status));
+    /// A life has ended: ends what is left of it, and keeps its last output.
+    fn conclude(&mut self, hub: &mut Hub, end: &End) -> Exit {
+        if let Some(health) = &mut self.health {
+            health.stop();
+            self.status.health = health.status();
+        }
         teardown::kill_rest(&self.plan.cgroup);
         hub.drain_outputs();
-        let oom_killed = teardown::oom_kills(&self.plan.cgroup) > 0;
+        let oom_kills = teardown::oom_kills(&self.plan.cgroup);
+        let oom_killed = oom_kills > self.oom_kills;
+        self.oom_kills = oom_kills;
+        Exit { code: end.code, oom_killed, finished: now(), run: self.plan.run }
+    }
+
+    /// The container is started again in a moment. Those who were attached to the life that has ended are let go.
+    fn tell_restarting(&mut self, hub: &mut Hub, end: &End, exit: Exit) {
+        teardown::clear(&self.plan.cgroup);
+        self.status.phase = Phase::Restarting;
+        self.status.pid = 0;
+        self.status.restarts = self.restart.count;
+        self.status.last = Some(exit);
+        self.status.failure = end.failure.clone();
+        self.publish();
+        if end.failure.is_none() {
+            events::tell_end(self.plan.events.as_ref(), &exit, end.lasted);
+            let Status { started, restarts, .. } = self.status;
+            let record = Record { exit, started, restarts, failure: None };
+            hub.tell_all(Kind::Restarting, &record.encode());
+            hub.detach_all();
+        }
+    }
+
+    /// Tells what the container is doing. Where that cannot be written, what was told last stays; the container is not
+    /// ended for it.
+    fn publish(&self) {
+        let _ = rundir::tell(&self.plan.run_dir, &self.status);
+    }
+
+    /// The container has ended for good: takes away what was made on the host, and only then tells that it is over.
+    fn finish(self, hub: &mut Hub, held: Vec<OwnedFd>, end: End, exit: &Exit) {
         teardown::remove(&self.plan.cgroup);
         teardown::send(&self.plan.teardown);
         // Those that fail have nobody to hear of it: the specification wants the others to run.
@@ -252,130 +362,37 @@ impl Monitor {
         for hook in &self.plan.hooks.poststop {
             let _ = hooks::run(core::slice::from_ref(hook), &state);
         }
-        for name in ["/control", "/pid"] {
-            let _ = rustix::fs::unlinkat(CWD, [&self.plan.run_dir, name].concat(), AtFlags::empty());
-        }
+        rundir::clear(&self.plan.run_dir);
         // Who hears of the end may want the same ports again.
         drop(held);
-        if self.phase != Phase::Running {
-            let failure = self.failure.take().unwrap_or_else(|| self.died(code).encode());
+        if !self.begun {
             let _ = sys::lock(self.lock.as_fd(), false);
+            let failure = end.failure.map(|failure| failure.encode()).unwrap_or_default();
             hub.reply(self.engine, Kind::Failed, &failure, None);
             return;
         }
-        let exit = Exit { code, oom_killed, finished: now(), run: self.plan.run };
+        // A life that ended and was to be followed by another one was told of then.
+        if end.failure.is_none() && self.status.phase == Phase::Running {
+            events::tell_end(self.plan.events.as_ref(), exit, end.lasted);
+        }
+        let Status { started, restarts, .. } = self.status;
+        let record = Record { exit: *exit, started, restarts, failure: end.failure };
         // If it cannot be written, the container is found without a monitor and without a record: lost, which is true.
-        let _ = record::write(&self.plan.exit_record, &exit, self.plan.durable);
+        let _ = record.write(&self.plan.exit_record, self.plan.durable);
         let _ = sys::lock(self.lock.as_fd(), false);
-        hub.tell_all(Kind::Exited, &exit.encode());
-    }
-
-    /// The first process ended before it became the program, and did not say why.
-    fn died(&self, code: i32) -> Failure {
-        let mut text = Text::default();
-        text.push("the container's first process ended with code ")
-            .number(code.into())
-            .push(" while it was built");
-        failure(Cause::Step, Errno::CHILD, text.as_str(), "")
+        hub.tell_all(Kind::Exited, &record.encode());
     }
 }
 
-/// Sends the signal in a request's payload.
-pub(crate) fn signal(process: BorrowedFd<'_>, payload: &[u8]) -> rustix::io::Result<()> {
-    let number = <[u8; 4]>::try_from(payload).map_err(|_| Errno::INVAL)?;
-    sys::pidfd_send_signal(process, i32::from_be_bytes(number))
+/// A length of time in nanoseconds, not below none.
+fn timespec(nanos: i64) -> Timespec {
+    let nanos = nanos.max(0);
+    Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 }
 }
 
-/// Lets the container be found: its network namespace, its control socket and its number. Whoever hears that it is
-/// created may connect at once.
-fn publish(run_dir: &str, pid: u32, has_netns: bool) -> Result<(Option<OwnedFd>, OwnedFd)> {
-    let netns = if has_netns { Some(open_netns(pid)?) } else { None };
-    let listener = listen(run_dir)?;
-    write_pid(run_dir, pid)?;
-    Ok((netns, listener))
-}
-
-/// Ends the process that is being built. If it failed itself meanwhile, that is why, and not what `failure` says.
-pub(crate) fn give_up(init: &OwnedFd, sync: &OwnedFd, failure: Failure) -> Failure {
-    let _ = sys::pidfd_send_signal(init.as_fd(), libc::SIGKILL);
-    let _ = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
-    while let Ok(Some(message)) = hear(sync) {
-        if let Message::Failed(own) = message {
-            return Failure::decode(&own).unwrap_or(failure);
-        }
-    }
-    failure
-}
-
-/// An exit code as a shell has it.
-pub(crate) fn exit_code(status: &WaitIdStatus) -> i32 {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 255,
-    }
-}
-
-fn take_lock(run_dir: &str) -> Result<OwnedFd> {
-    let path: String = [run_dir, "/monitor"].concat();
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let lock = rustix::fs::open(path.as_str(), flags, Mode::from_raw_mode(0o600)).step("open lock", &path)?;
-    match sys::lock(lock.as_fd(), true) {
-        Err(Errno::AGAIN | Errno::ACCESS) => {
-            let what = "another monitor looks after the container of";
-            return Err(failure(Cause::Step, Errno::BUSY, what, run_dir));
-        }
-        result => result.step("lock", &path)?,
-    }
-    Ok(lock)
-}
-
-/// A pipe for each stream: the program's ends, and ours, which never block.
-pub(crate) fn pipes(open_stdin: bool) -> Result<(Stdio, Option<OwnedFd>, OwnedFd, OwnedFd)> {
-    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step("make", "a pipe");
-    let (stdin, our_stdin) = match open_stdin {
-        true => {
-            let (read, write) = pipe()?;
-            nonblocking(&write)?;
-            (Some(read), Some(write))
-        }
-        false => (None, None),
-    };
-    let ((our_stdout, stdout), (our_stderr, stderr)) = (pipe()?, pipe()?);
-    nonblocking(&our_stdout)?;
-    nonblocking(&our_stderr)?;
-    Ok((Stdio { stdin, stdout, stderr }, our_stdin, our_stdout, our_stderr))
-}
-
-fn nonblocking(fd: &OwnedFd) -> Result<()> {
-    rustix::io::ioctl_fionbio(fd, true).step("set up", "a pipe")
-}
-
-fn open_netns(pid: u32) -> Result<OwnedFd> {
-    let mut path = Text::default();
-    path.push("/proc/").number(pid.into()).push("/ns/net");
-    rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .step("open", path.as_str())
-}
-
-/// The socket `control` in the directory. It is bound by its bare name, as a whole path may be too long for one.
-fn listen(run_dir: &str) -> Result<OwnedFd> {
-    rustix::process::chdir(run_dir).step("enter", run_dir)?;
-    crate::rootfs::clear(CWD, "control").step("clear", "the control socket")?;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .step("make", "the control socket")?;
-    let address = SocketAddrUnix::new("control").step("name", "the control socket")?;
-    rustix::net::bind(&socket, &address).step("bind", "the control socket")?;
-    rustix::net::listen(&socket, 16).step("listen on", "the control socket")?;
-    Ok(socket)
-}
-
-fn write_pid(run_dir: &str, pid: u32) -> Result<()> {
-    let path: String = [run_dir, "/pid"].concat();
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path.as_str(), flags, Mode::from_raw_mode(0o600)).step("write", &path)?;
-    let mut text = Text::default();
-    text.number(pid.into());
-    rustix::io::write(&file, text.as_str().as_bytes()).step("write", &path).map(drop)
+/// How its output is logged. Children of a monitor that has joined a namespace of processes are in sight of another
+/// container, so there are none that compress.
+fn logging(plan: &ContainerPlan) -> Logging {
+    let alone = !plan.namespaces.join.iter().any(|(kind, _)| *kind == namespaces::PID);
+    Logging { compress: plan.streams.logging.compress && alone, ..plan.streams.logging.clone() }
 }

@@ -9,10 +9,15 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::restart::Policy;
+
+/// A path that begins so stands for one of the descriptors that came with the plan, whose place among them follows.
+pub const HELD: &str = "held:";
+
 /// A container to build and to look after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPlan {
-    /// The directory for the lock, the socket and the process number.
+    /// The directory for the lock, the socket and the status.
     pub run_dir: String,
     /// The file the exit record is renamed to.
     pub exit_record: String,
@@ -52,6 +57,12 @@ pub struct ContainerPlan {
     pub streams: Streams,
     /// Run a small init as process 1, and the program as its child.
     pub init: bool,
+    /// When to start the program again.
+    pub restart: Policy,
+    /// How to tell whether the container is well.
+    pub health: Option<HealthPlan>,
+    /// Where to tell what happens to it.
+    pub events: Option<Events>,
     /// Programs that run beside the container's at points of its life.
     pub hooks: Hooks,
     /// Its caller looks after the container by itself.
@@ -113,6 +124,41 @@ pub struct HooksPlan {
     pub go_on: bool,
 }
 
+/// A check that is run in the container again and again. It runs as the container's program does, with other
+/// arguments. Times are in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthPlan {
+    /// The check and its arguments.
+    pub args: Vec<String>,
+    /// The namespaces to enter, as `CLONE_NEW*` flags.
+    pub namespaces: u32,
+    /// Between two checks.
+    pub interval: i64,
+    /// How long a check may take.
+    pub timeout: i64,
+    /// For so long after the start a failure does not count.
+    pub start_period: i64,
+    /// Between two checks in that time, until one has said that all is well.
+    pub start_interval: i64,
+    /// So many failures in a row make it unhealthy.
+    pub retries: u32,
+    /// What is told of a check that took too long.
+    pub timed_out: String,
+    /// The file with the last results.
+    pub file: String,
+}
+
+/// The journal of events, and what it calls the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// The journal.
+    pub journal: String,
+    /// The container's identifier.
+    pub id: String,
+    /// Members of a JSON object that describe it: `"name":"web"`.
+    pub attributes: String,
+}
+
 /// A process to run in a running container. The container's first process comes as a pidfd with the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecPlan {
@@ -128,8 +174,23 @@ pub struct ExecPlan {
     pub terminal_size: Option<(u16, u16)>,
     /// Nobody reads the output, and the process outlives the control socket.
     pub detach: bool,
+    /// The journal to tell of its begin and its end.
+    pub events: Option<ExecEvents>,
     /// Its caller looks after the process by itself.
     pub direct: Option<Direct>,
+}
+
+/// What the events of a process in a container say; see [`journal`](crate::journal).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecEvents {
+    /// The journal.
+    pub journal: String,
+    /// The container.
+    pub container: String,
+    /// What its begin is called: `exec_start: sh`.
+    pub start: String,
+    /// Members of a JSON object.
+    pub attributes: String,
 }
 
 /// A group in the cgroup tree.
@@ -227,6 +288,13 @@ pub enum MountSource {
     /// The container's own part of the cgroup tree: the mounts of the hierarchies, each with the names it is
     /// mounted by (empty for the only one) and its file system type and parameters.
     Cgroups(Vec<CgroupMount>),
+    /// What another mount namespace has at a path: a file system in memory that the two share.
+    Theirs {
+        /// The namespace.
+        namespace: String,
+        /// The path in it.
+        path: String,
+    },
 }
 
 /// The mount of one cgroup hierarchy.
@@ -316,4 +384,30 @@ pub struct Streams {
     pub stdin_once: bool,
     /// The file its output is logged to.
     pub log: Option<String>,
+    /// How it is logged.
+    pub logging: Logging,
+}
+
+/// How output is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logging {
+    /// The file is put aside when it has so many bytes; 0 lets it grow for ever.
+    pub max_size: u64,
+    /// So many files are kept, the current one included; the oldest go.
+    pub max_files: u32,
+    /// Compress what was put aside.
+    pub compress: bool,
+    /// What every entry says besides, a member of a JSON object with its comma: `"attrs":{"tag":"x"},`. May be empty.
+    pub attributes: String,
+    /// The host's journal, which is told every line too.
+    pub journal: Option<HostJournal>,
+}
+
+/// The journal of the host, in the native protocol of systemd's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostJournal {
+    /// Its socket.
+    pub socket: String,
+    /// Fields of every entry, each in a line of its own: `CONTAINER_NAME=web`.
+    pub fields: String,
 }

@@ -14,6 +14,10 @@ use crate::{builder, control, exec, hooks, monitor, sys};
 /// The control socket is standard input. The process forks at once and ends: its starter reaps it and keeps no child,
 /// and what goes on is a child of whoever takes in orphans.
 pub fn main() -> i32 {
+    // A container may start this program too, through `/proc/self/exe`: it is nobody's helper there.
+    if !sys::is_socket(sys::stdin()) {
+        return 1;
+    }
     // What its starter left open for its children is not meant for a container.
     if sys::close_from_3().is_err() {
         return 1;

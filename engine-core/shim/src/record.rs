@@ -1,30 +1,127 @@
 //! The exit record: what a monitor leaves for whoever opens the store next.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use crate::status::{failure, push_failure};
+use crate::text::Text;
+use crate::wire::{Exit, Failure};
 
-use crate::failure::{Result, Step};
-use crate::wire::Exit;
+/// How a container's run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// How its program ended the last time.
+    pub exit: Exit,
+    /// When that was started, in nanoseconds since the epoch; 0 if it is not known.
+    pub started: i64,
+    /// How often it was started again by itself.
+    pub restarts: u32,
+    /// Why it could not be started again, if that is how it ended.
+    pub failure: Option<Failure>,
+}
 
-/// Writes the record to `path`, whole or not at all; with `durable`, onto the disk.
-pub(crate) fn write(path: &str, exit: &Exit, durable: bool) -> Result<()> {
-    let (directory, _) = path.rsplit_once('/').unwrap_or((".", path));
-    let unfinished = [path, ".new"].concat();
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(unfinished.as_str(), flags, Mode::from_raw_mode(0o600))
-        .step("write exit record", &unfinished)?;
-    let text: String = exit.to_text();
-    rustix::io::write(&file, text.as_bytes()).step("write exit record", &unfinished)?;
-    if durable {
-        rustix::fs::fsync(&file).step("sync exit record", &unfinished)?;
+impl Record {
+    /// The payload of [`Kind::Exited`](crate::wire::Kind::Exited) and
+    /// [`Kind::Restarting`](crate::wire::Kind::Restarting): that of [`Exit`], when it was started and how often again.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.exit.encode().to_vec();
+        bytes.extend_from_slice(&self.started.to_be_bytes());
+        bytes.extend_from_slice(&self.restarts.to_be_bytes());
+        bytes
     }
-    rustix::fs::renameat(CWD, unfinished.as_str(), CWD, path).step("publish exit record", path)?;
-    if durable {
-        let directory =
-            rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .step("open", directory)?;
-        rustix::fs::fsync(&directory).step("sync", "the directory of exit records")?;
+
+    /// From the payload. Of another process than a container's first no more is told than how it ended.
+    pub fn decode(bytes: &[u8]) -> Option<Record> {
+        let exit = Exit::decode(bytes)?;
+        let rest = bytes.get(Exit::SIZE..).unwrap_or_default();
+        let started = rest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+        let restarts = rest.get(8..).and_then(<[u8]>::first_chunk);
+        let restarts = restarts.map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        Some(Record { exit, started, restarts, failure: None })
     }
-    Ok(())
+
+    /// The content of the file, one line: run, code, whether memory ran out, and the time it ended; when it was started
+    /// and how often again; why that failed, to the end of the line.
+    pub fn to_text(&self) -> String {
+        let exit = &self.exit;
+        let mut text = Text::default();
+        text.number(exit.run as i64).push(" ").number(exit.code.into()).push(" ");
+        text.number(exit.oom_killed.into()).push(" ").number(exit.finished).push(" ");
+        text.number(self.started).push(" ").number(self.restarts.into());
+        push_failure(&mut text, self.failure.as_ref());
+        text.push("\n");
+        text.into()
+    }
+
+    /// From the content of the file. Earlier versions wrote no more than how the program ended.
+    pub fn from_text(text: &str) -> Option<Record> {
+        let mut words = text.strip_suffix('\n')?.splitn(7, ' ');
+        let run = words.next()?.parse().ok()?;
+        let code = words.next()?.parse().ok()?;
+        let oom_killed = words.next()? == "1";
+        let exit = Exit { code, oom_killed, finished: words.next()?.parse().ok()?, run };
+        let started = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        let restarts = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        Some(Record { exit, started, restarts, failure: words.next().and_then(failure) })
+    }
+}
+
+#[cfg(feature = "program")]
+mod write {
+    use rustix::fs::{CWD, Mode, OFlags};
+
+    use super::Record;
+    use crate::failure::{Result, Step};
+
+    impl Record {
+        /// Writes the record to `path`, whole or not at all; with `durable`, onto the disk.
+        pub(crate) fn write(&self, path: &str, durable: bool) -> Result<()> {
+            let (directory, _) = path.rsplit_once('/').unwrap_or((".", path));
+            let unfinished = [path, ".new"].concat();
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = rustix::fs::open(unfinished.as_str(), flags, Mode::from_raw_mode(0o600))
+                .step("write exit record", &unfinished)?;
+            rustix::io::write(&file, self.to_text().as_bytes()).step("write exit record", &unfinished)?;
+            if durable {
+                rustix::fs::fsync(&file).step("sync exit record", &unfinished)?;
+            }
+            rustix::fs::renameat(CWD, unfinished.as_str(), CWD, path).step("publish exit record", path)?;
+            if durable {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let directory = rustix::fs::open(directory, flags, Mode::empty()).step("open", directory)?;
+                rustix::fs::fsync(&directory).step("sync", "the directory of exit records")?;
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Cause;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_one_cut_short_is_none() {
+        let exit = Exit { code: 137, oom_killed: true, finished: 1_700_000_000_000_000_000, run: 3 };
+        let whole = Record { exit, started: 1_600_000_000_000_000_000, restarts: 2, failure: None };
+        let failure = Failure { cause: Cause::Step, errno: 2, step: b"open bind source /a b".to_vec() };
+        for record in [whole.clone(), Record { failure: Some(failure), ..whole.clone() }] {
+            assert_eq!(Record::from_text(&record.to_text()), Some(record));
+        }
+        assert_eq!(Record::decode(&whole.encode()), Some(whole.clone()));
+        assert_eq!(Record::decode(&exit.encode()).map(|record| record.exit), Some(exit));
+        assert_eq!(Record::decode(&exit.encode()[..20]), None);
+        assert_eq!(Record::from_text("3 137 1"), None);
+        assert_eq!(Record::from_text("3 137 1 17"), None, "no end of the line");
+    }
+
+    #[test]
+    fn records_of_earlier_versions_are_read() {
+        let record = Record::from_text("3 137 0 17\n").expect("a record");
+        assert_eq!(
+            (record.exit.code, record.exit.finished, record.started, record.restarts),
+            (137, 17, 0, 0)
+        );
+    }
 }

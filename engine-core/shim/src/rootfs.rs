@@ -14,6 +14,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::failure::{Result, Step, failure};
 use crate::filesystem::{filesystem, overlay};
+use crate::held;
 use crate::plan::{Attributes, CgroupMount, Mount, MountSource, Root, RootSource};
 use crate::sys;
 use crate::wire::Cause;
@@ -113,6 +114,11 @@ impl Rootfs {
                 move_to(tree.as_fd(), target.as_fd(), &mount.target)?;
             }
             MountSource::Cgroups(hierarchies) => self.cgroups(mount, attributes, hierarchies)?,
+            MountSource::Theirs { namespace, path } => {
+                let tree = crate::theirs::copy(namespace, path)?;
+                let target = self.directory(&mount.target, mount.system)?;
+                move_to(tree.as_fd(), target.as_fd(), &mount.target)?;
+            }
         }
         Ok(())
     }
@@ -295,6 +301,10 @@ pub(crate) fn resolve_in(
 
 /// A copy of what is mounted at `path` of the host, as it is.
 fn open_source(path: &str, recursive: bool) -> Result<OwnedFd> {
+    if path.starts_with(held::DESCRIPTORS) {
+        let here = held::in_this_namespace(path)?;
+        return clone_of(here.as_fd(), recursive).step("open bind source", path);
+    }
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -388,7 +398,7 @@ fn link_target(parent: &str, link: &[u8], name: &str) -> Result<String> {
 }
 
 /// A detached copy of what `fd` stands for.
-fn clone_of(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn clone_of(fd: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
     let mut flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {

@@ -242,6 +242,15 @@ pub(crate) fn keep_standard(fd: OwnedFd) {
     }
 }
 
+/// Closes a descriptor in a child that was cloned, which goes on with a copy of what it belongs to and uses it no more.
+pub(crate) fn close_in_child(fd: &Option<OwnedFd>) {
+    if let Some(fd) = fd {
+        // SAFETY: the number is open in this process. The child ends by execve or exit, so the copy of its owner is
+        // never dropped here, and nothing reads or writes through it.
+        unsafe { libc::close(fd.as_raw_fd()) };
+    }
+}
+
 /// Closes every descriptor from 3 on but `keep`, which moves to number 3.
 pub(crate) fn close_from_3_but(keep: OwnedFd) -> Result<OwnedFd> {
     let number = keep.as_raw_fd();
@@ -283,9 +292,19 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Ignores the signals that a terminal or a service manager sends to everybody: a monitor outlives its starter.
+/// Ignores the signals that a terminal or a service manager sends to everybody: a monitor outlives its starter. And
+/// those of a pipe that nobody reads and of a file that may not grow, which the calls tell of.
 pub(crate) fn ignore_signals() {
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE, libc::SIGTSTP] {
+    const IGNORED: [libc::c_int; 7] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGTSTP,
+        libc::SIGPIPE,
+        libc::SIGXFSZ,
+    ];
+    for signal in IGNORED {
         // SAFETY: SIG_IGN is no handler, so no code of ours is named.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
@@ -321,6 +340,12 @@ pub(crate) fn lock(file: BorrowedFd<'_>, take: bool) -> Result<()> {
 pub(crate) fn control_socket() -> OwnedFd {
     // SAFETY: the program was started with this descriptor and nothing else in it owns it.
     unsafe { OwnedFd::from_raw_fd(0) }
+}
+
+/// Whether the descriptor is a socket.
+pub(crate) fn is_socket(fd: BorrowedFd<'_>) -> bool {
+    use rustix::fs::FileType;
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
 /// Standard input.

@@ -85,6 +85,45 @@ pub(crate) fn remove(cgroup: &Cgroup) {
     }
 }
 
+/// Lets a group go on that is paused, to hear that it is to end, or for another life.
+pub(crate) fn thaw(cgroup: &Cgroup) {
+    let (file, word) =
+        if cgroup.born.is_some() { ("/cgroup.freeze", "0") } else { ("/freezer.state", "THAWED") };
+    // Of version 1 one hierarchy has the file.
+    for directory in &cgroup.dirs {
+        write(&[directory, file].concat(), word.as_bytes());
+    }
+}
+
+/// Makes the container's group as it was before its first life: without the groups that it made in it. Of version 2,
+/// what it handed down to those is taken back, or nobody could be born in it; and it is thawed, as a frozen one can be
+/// killed, and the next life would be born so.
+pub(crate) fn clear(cgroup: &Cgroup) {
+    thaw(cgroup);
+    for directory in &cgroup.dirs {
+        for child in children(directory).unwrap_or_default() {
+            for _ in 0..ATTEMPTS {
+                match remove_tree(&child, DEPTH) {
+                    Err(Errno::BUSY) => pause(),
+                    _ => break,
+                }
+            }
+        }
+    }
+    let Some(directory) = &cgroup.born else { return };
+    let handed_down = [directory, "/cgroup.subtree_control"].concat();
+    for controller in read(&handed_down).unwrap_or_default().split(|byte| byte.is_ascii_whitespace()) {
+        if !controller.is_empty() {
+            write(&handed_down, &[b"-", controller].concat());
+        }
+    }
+}
+
+fn write(path: &str, value: &[u8]) {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let _ = rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::write(&file, value));
+}
+
 fn remove_tree(directory: &str, depth: u32) -> rustix::io::Result<()> {
     let remove = || rustix::fs::unlinkat(CWD, directory, AtFlags::REMOVEDIR);
     match remove() {
@@ -140,7 +179,7 @@ fn number(text: &[u8]) -> Option<i32> {
 }
 
 /// The first part of a small file.
-fn read(path: &str) -> Option<Vec<u8>> {
+pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut content = alloc::vec![0; 16 << 10];
     let length = rustix::io::read(&file, &mut content).ok()?;

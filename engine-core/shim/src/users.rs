@@ -35,8 +35,8 @@ fn number(text: &[u8]) -> Option<u32> {
         return None;
     }
     let value = text.iter().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
-    // The largest value means "no change" to the kernel and names nobody.
-    u32::try_from(value).ok().filter(|value| *value != u32::MAX)
+    // Docker's range: what some program takes for a negative number names nobody (CVE-2024-40635).
+    i32::try_from(value).ok().map(i32::cast_unsigned)
 }
 
 /// The lines of a file in the format of passwd(5), as fields.
@@ -200,12 +200,22 @@ mod tests {
 
     #[test]
     fn numbers_never_wrap_to_root() {
-        for bad in
-            ["4294967296", "4294967295", "-1", "0x0", " 0", "1e3", "+0", "99999999999999999999", "neg", "big"]
-        {
+        for bad in [
+            "4294967296",
+            "4294967295",
+            "-1",
+            "0x0",
+            " 0",
+            "1e3",
+            "+0",
+            "99999999999999999999",
+            "neg",
+            "big",
+            "2147483648",
+        ] {
             assert!(resolve(bad).is_err(), "{bad:?} was accepted");
         }
-        assert_eq!(resolve("2147483648").expect("fits").uid, 2_147_483_648);
+        assert_eq!(resolve("2147483647").expect("fits").uid, 2_147_483_647);
     }
 
     #[test]

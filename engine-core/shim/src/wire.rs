@@ -5,10 +5,7 @@
 //! output can be handed on as it is. A plan travels as the payload of the first frame; all other payloads are a few
 //! integers, big-endian, and only ever grow at their end: an engine talks to monitors that an earlier version left.
 
-use alloc::string::String;
 use alloc::vec::Vec;
-
-use crate::text::Text;
 
 /// The version of the plan's layout. Plans are only understood by a program of the same build, so this guards
 /// against a program named by hand.
@@ -47,12 +44,17 @@ pub enum Kind {
     StdinEnd = 20,
     /// Rows and columns, two bytes each. To the shim.
     Resize = 21,
-    /// A signal number, four bytes, for the first process. To the shim.
+    /// A signal number, four bytes, for the first process; a fifth byte that is 1 says that it is not to be started
+    /// again, which ends a container that waits for that. To the shim.
     Signal = 22,
     /// Send the network namespace. Answered by the same kind with a descriptor, or by [`Kind::Done`].
     Namespace = 23,
     /// Send the first process as a pidfd. Answered by the same kind with a descriptor.
     Process = 24,
+    /// Start the program again by another policy from now on: a [`Policy`](crate::restart::Policy). To the shim.
+    Policy = 25,
+    /// The program has ended, a [`Record`](crate::record::Record), and will be started again.
+    Restarting = 26,
 
     /// The container is built: the first process, four bytes, and its network namespace as a descriptor if it has
     /// one of its own.
@@ -61,7 +63,7 @@ pub enum Kind {
     Started = 33,
     /// Building failed: a [`Failure`].
     Failed = 34,
-    /// The program has ended: an [`Exit`]. The last frame.
+    /// The program has ended: a [`Record`](crate::record::Record). The last frame.
     Exited = 35,
     /// The request was done: an errno, four bytes, 0 for success.
     Done = 36,
@@ -74,7 +76,7 @@ pub enum Kind {
 impl Kind {
     /// From a header's first byte.
     pub fn from_byte(byte: u8) -> Option<Kind> {
-        const ALL: [Kind; 18] = [
+        const ALL: [Kind; 20] = [
             Kind::Stdin,
             Kind::Stdout,
             Kind::Stderr,
@@ -87,6 +89,8 @@ impl Kind {
             Kind::Signal,
             Kind::Namespace,
             Kind::Process,
+            Kind::Policy,
+            Kind::Restarting,
             Kind::Created,
             Kind::Started,
             Kind::Failed,
@@ -165,6 +169,21 @@ pub enum Cause {
     Hook = 6,
 }
 
+impl Cause {
+    /// From a payload's first byte.
+    pub(crate) fn from_byte(byte: u8) -> Cause {
+        match byte {
+            1 => Cause::CommandNotFound,
+            2 => Cause::CommandNotExecutable,
+            3 => Cause::NoSuchUser,
+            4 => Cause::Escape,
+            5 => Cause::Plan,
+            6 => Cause::Hook,
+            _ => Cause::Step,
+        }
+    }
+}
+
 impl Failure {
     /// The payload.
     pub fn encode(&self) -> Vec<u8> {
@@ -177,20 +196,12 @@ impl Failure {
 
     /// From the payload.
     pub fn decode(bytes: &[u8]) -> Option<Failure> {
-        let cause = match *bytes.first()? {
-            1 => Cause::CommandNotFound,
-            2 => Cause::CommandNotExecutable,
-            3 => Cause::NoSuchUser,
-            4 => Cause::Escape,
-            5 => Cause::Plan,
-            6 => Cause::Hook,
-            _ => Cause::Step,
-        };
+        let cause = Cause::from_byte(*bytes.first()?);
         Some(Failure { cause, errno: i32::from_be_bytes(int(bytes, 1)?), step: bytes.get(5..)?.to_vec() })
     }
 }
 
-/// How a program ended. The payload of [`Kind::Exited`], and as text the content of an exit record.
+/// How a program ended. The beginning of the payload of [`Kind::Exited`] and [`Kind::Restarting`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code; 128 + n if signal n killed it.
@@ -226,24 +237,6 @@ impl Exit {
             run: u64::from_be_bytes(int(bytes, 13)?),
         })
     }
-
-    /// The content of an exit record: run, code, whether memory ran out and the time, decimal, in one line. Later
-    /// versions may add words at the end.
-    pub fn to_text(&self) -> String {
-        let mut text = Text::default();
-        text.number(self.run as i64).push(" ").number(self.code.into()).push(" ");
-        text.number(self.oom_killed.into()).push(" ").number(self.finished).push("\n");
-        text.into()
-    }
-
-    /// From the content of an exit record.
-    pub fn from_text(text: &str) -> Option<Exit> {
-        let mut words = text.strip_suffix('\n')?.split(' ');
-        let run = words.next()?.parse().ok()?;
-        let code = words.next()?.parse().ok()?;
-        let oom_killed = words.next()? == "1";
-        Some(Exit { code, oom_killed, finished: words.next()?.parse().ok()?, run })
-    }
 }
 
 #[cfg(test)]
@@ -271,8 +264,6 @@ mod tests {
         let exit = Exit { code: 137, oom_killed: true, finished: 1_700_000_000_000_000_000, run: 3 };
         assert_eq!(Exit::decode(&exit.encode()), Some(exit));
         assert_eq!(Exit::decode(&exit.encode()[..20]), None);
-        assert_eq!(Exit::from_text(&exit.to_text()), Some(exit));
-        assert_eq!(Exit::from_text("3 137 1"), None, "a record cut short is none");
         let failure = Failure { cause: Cause::NoSuchUser, errno: 2, step: b"look up user x".to_vec() };
         assert_eq!(Failure::decode(&failure.encode()), Some(failure));
         assert_eq!(Failure::decode(&[0, 0]), None);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::record::ContainerRecord;
-use super::{Container, names, plan, view};
+use super::{Container, facts, health, logs, names, plan, restart, sharing, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{PullEvent, Reporter};
 use crate::id::{ContainerId, ContainerName, VolumeName};
@@ -30,6 +30,9 @@ pub(super) async fn create(
     reporter: Reporter<PullEvent>,
 ) -> Result<Container> {
     check(&spec)?;
+    sharing::check(&spec)?;
+    parts.runtimes.get(spec.runtime.as_deref())?;
+    sharing::resolve(&parts, &mut spec).await?;
     let image = match &spec.root {
         RootSource::Image(name) => {
             Some(image::resolve::ensure(&parts, name, spec.pull, spec.platform.clone(), &reporter).await?)
@@ -48,7 +51,9 @@ pub(super) async fn create(
     let id = ContainerId::random()?;
     let claims = claim_volumes(&parts, &mut spec).await?;
     let chain = image.as_ref().map(ImageRecord::chain).unwrap_or_default();
-    let record = ContainerRecord { spec, image: image.as_ref().map(|image| image.id.clone()), chain };
+    let image_labels = config.as_ref().map(|config| config.config.labels.clone()).unwrap_or_default();
+    let image = image.map(|image| image.id);
+    let record = ContainerRecord { spec, image, chain, image_labels };
     match finish(&parts, &id, record, config.as_ref(), &claims).await {
         Ok(name) => Ok(Container { parts, id, name }),
         Err(e) => {
@@ -76,8 +81,9 @@ async fn finish(
     }
     fill_volumes(parts, id, &record, claims).await?;
     fault::point("create.volumes-made");
-    let name = insert(parts, id, record).await?;
+    let (name, record) = insert(parts, id, record).await?;
     fault::point("create.recorded");
+    facts::tell_of(parts, (id, &name, &record), "create", &[]);
     Ok(name)
 }
 
@@ -93,6 +99,9 @@ fn check(spec: &ContainerSpec) -> Result<()> {
                 "the path in the container must be absolute and not \"/\"",
             ));
         }
+        if let MountKind::Volume(VolumeMountSpec { subpath: Some(path), name, .. }) = &mount.kind {
+            check_subpath(path, name.is_some())?;
+        }
         if mount.target.contains('\0') {
             return Err(Error::invalid(subject(), "a path cannot hold a zero byte"));
         }
@@ -107,12 +116,25 @@ fn check(spec: &ContainerSpec) -> Result<()> {
             "a container without a network has no ports to publish",
         ));
     }
-    if !matches!(spec.log.driver.as_str(), "json-file" | "none") {
-        return Err(Error::new(ErrorKind::Unsupported, format!("log driver {:?}", spec.log.driver))
-            .because("the engine has no log driver of that name")
-            .with_remedy("use json-file or none"));
+    restart::check(spec.restart, spec.auto_remove)?;
+    health::check(&spec.health)?;
+    logs::driver::check(&spec.log)
+}
+
+/// A part of a volume is named by a path within it, and only a volume that is there has parts.
+fn check_subpath(path: &str, named: bool) -> Result<()> {
+    let wrong = |reason: &str| Err(Error::invalid(format!("volume subpath {path:?}"), reason));
+    if !named {
+        return wrong("must not set Subpath when using anonymous volumes");
     }
-    Ok(())
+    match path.is_empty()
+        || path.starts_with('/')
+        || path.contains('\0')
+        || path.split('/').any(|part| part == "..")
+    {
+        true => wrong("subpath must be a relative path within the volume"),
+        false => Ok(()),
+    }
 }
 
 fn check_directory(path: &Path) -> Result<()> {
@@ -172,7 +194,9 @@ async fn fill_volumes(
 ) -> Result<()> {
     let wanted = |name: &VolumeName| {
         record.spec.mounts.iter().find_map(|mount| match &mount.kind {
-            MountKind::Volume(volume) if volume.name.as_ref() == Some(name) && !volume.no_copy => {
+            MountKind::Volume(volume)
+                if volume.name.as_ref() == Some(name) && !volume.no_copy && volume.subpath.is_none() =>
+            {
                 Some(mount.target.clone())
             }
             _ => None,
@@ -194,7 +218,11 @@ async fn fill_volumes(
 }
 
 /// Writes the record, under the name asked for or one made up.
-async fn insert(parts: &Parts, id: &ContainerId, record: ContainerRecord) -> Result<ContainerName> {
+async fn insert(
+    parts: &Parts,
+    id: &ContainerId,
+    record: ContainerRecord,
+) -> Result<(ContainerName, ContainerRecord)> {
     let id = id.clone();
     // A container that removes itself is gone after a loss of power in any case.
     let durability = if record.spec.auto_remove { Durability::Relaxed } else { Durability::Full };
@@ -222,7 +250,7 @@ async fn insert(parts: &Parts, id: &ContainerId, record: ContainerRecord) -> Res
                     volumes::add_user(tx, volume, &id)?;
                 }
             }
-            Ok(name)
+            Ok((name, record))
         })
         .await
 }

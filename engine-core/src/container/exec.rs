@@ -1,28 +1,36 @@
 //! Another process in a running container.
 
 use super::plan::Prepared;
-use super::{Container, files, plan, reconcile};
-use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{ExecBundle, UserSpec};
+use super::{Container, facts, files, plan, reconcile, sharing};
+use crate::error::Result;
+use crate::id::random_hex;
+use crate::journal;
+use crate::runtime::driver::{ExecBundle, ExecEvents, UserSpec};
 use crate::runtime::session::Session;
 use crate::spec::ExecSpec;
 
 pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Session> {
     let parts = &container.parts;
     let row = container.row().await?;
-    if reconcile::running(parts, &row)?.is_none() {
-        container.settled().await?;
-        return Err(Error::new(ErrorKind::Conflict, container.subject())
-            .because("it is not running")
-            .with_remedy("start it first"));
-    }
+    reconcile::require_moving(container, &row, "exec").await?;
     let config = plan::image_config(parts, &row.record).await?;
     // Mounts belong to the first process.
     let files = files::EtcFiles::of(parts, &row.id);
-    let hostname = files::hostname(&row);
+    let donor = sharing::network_of(parts, &row).await?;
+    let hostname = files::hostname(donor.as_ref().unwrap_or(&row));
+    let (mounts, joined) = (Vec::new(), [].as_slice());
     let prepared =
-        Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts: Vec::new(), files };
+        Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts, files, joined };
     let (process, seccomp) = prepared.exec(parts, &exec)?;
+    let (id, command) = (random_hex::<32>()?, exec.command.join(" "));
+    let mut attributes = facts::attributes(&row.record, &row.name);
+    attributes.insert("execID".to_owned(), id.clone());
+    let events = ExecEvents {
+        journal: journal::path(&parts.run_root),
+        start: journal::action(&format!("exec_start: {command}")),
+        attributes: journal::members(&attributes),
+    };
+    facts::tell(parts, &row, &format!("exec_create: {command}"), &[("execID", &id)]);
     let user = exec.user.clone().unwrap_or_else(|| plan::user(&row.record.spec, config.as_ref()));
     let bundle = ExecBundle {
         process,
@@ -31,6 +39,7 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
         stdin: exec.stdin,
         terminal_size: exec.terminal_size,
         detach: exec.detach,
+        events: Some(events),
     };
     parts.runtime.exec(&reconcile::place(parts, &row), bundle).await
 }

@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use crate::error::{Result, Subject};
 use crate::id::ContainerId;
 use crate::network::endpoint::Wiring;
-use crate::network::names::{HOSTS, Hosts, ResolvConf};
+use crate::network::names::{HOSTS, Hosts, Linked, ResolvConf};
 use crate::parts::Parts;
-use crate::spec::{ContainerSpec, NetworkMode};
+use crate::spec::{ContainerSpec, LogSpec, NamespaceMode, NetworkMode};
 use crate::store::blocking;
 use crate::store::containers::ContainerRow;
+
+/// Where a container's root needs a file or a directory, because the engine mounts something of its own there.
+pub(super) const MOUNT_POINTS: [&str; 8] =
+    ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console", "/dev/shm", "/dev", "/proc", "/sys"];
 
 /// The files of `/etc` that are the engine's.
 pub(crate) struct EtcFiles {
@@ -33,24 +37,38 @@ impl EtcFiles {
     }
 }
 
-/// The container's log.
-pub(super) fn log(parts: &Parts, id: &ContainerId) -> PathBuf {
-    parts.container_dir(id).join(format!("{id}-json.log"))
+/// The container's log, if its output is kept. Those of the drivers that have no file of their own to show lie where
+/// docker's do.
+pub(super) fn log(parts: &Parts, id: &ContainerId, log: &LogSpec) -> Option<PathBuf> {
+    let directory = parts.container_dir(id);
+    match log.driver.as_str() {
+        "none" => None,
+        "local" => Some(directory.join(LOCAL_LOGS).join("container.log")),
+        "journald" => Some(directory.join(LOCAL_LOGS).join("container-cached.log")),
+        _ => Some(directory.join(format!("{id}-json.log"))),
+    }
 }
+
+const LOCAL_LOGS: &str = "local-logs";
 
 /// Its host name: in the host's network it is the host's, unless one was asked for.
 pub(super) fn hostname(row: &ContainerRow) -> String {
-    match (&row.record.spec.hostname, &row.record.spec.network) {
+    let spec = &row.record.spec;
+    let of_host = spec.network == NetworkMode::Host || spec.uts == NamespaceMode::Host;
+    match (&spec.hostname, of_host) {
         (Some(name), _) => name.clone(),
-        (None, NetworkMode::Host) => {
-            rustix::system::uname().nodename().to_str().unwrap_or("localhost").to_owned()
-        }
-        (None, _) => row.id.short().to_owned(),
+        (None, true) => rustix::system::uname().nodename().to_str().unwrap_or("localhost").to_owned(),
+        (None, false) => row.id.short().to_owned(),
     }
 }
 
 /// Writes the files of `/etc` for a run of the container.
-pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wiring>) -> Result<EtcFiles> {
+pub(super) async fn write(
+    parts: &Parts,
+    row: &ContainerRow,
+    wiring: Option<&Wiring>,
+    links: &[Linked],
+) -> Result<EtcFiles> {
     let files = EtcFiles::of(parts, &row.id);
     let hostname = hostname(row);
     let spec = &row.record.spec;
@@ -59,6 +77,7 @@ pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wir
         hostname: &hostname,
         domainname: spec.domainname.as_deref(),
         extra: &spec.extra_hosts,
+        links,
         gateway: wiring.and_then(|wiring| wiring.network.plan.gateway),
     };
     let hosts = match spec.network {
@@ -73,12 +92,23 @@ pub(super) async fn write(parts: &Parts, row: &ContainerRow, wiring: Option<&Wir
         (files.resolv_conf.clone(), resolv_conf),
     ];
     let directory = parts.container_dir(&row.id);
+    let own_folder = matches!(spec.log.driver.as_str(), "local" | "journald");
     blocking(move || {
         make_directory(&directory)?;
+        if own_folder {
+            make_directory(&directory.join(LOCAL_LOGS))?;
+        }
         contents.iter().try_for_each(|(path, content)| write_file(path, content))
     })
     .await?;
     Ok(files)
+}
+
+/// Those of the container whose network it is in; its own directory is made all the same.
+pub(super) async fn shared(parts: &Parts, row: &ContainerRow, donor: &ContainerRow) -> Result<EtcFiles> {
+    let directory = parts.container_dir(&row.id);
+    blocking(move || make_directory(&directory)).await?;
+    Ok(EtcFiles::of(parts, &donor.id))
 }
 
 /// The servers that the container asks.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::id::{ContainerId, ImageId};
 use crate::network::driver::PublishedPort;
-use crate::spec::{Timestamp, human_duration};
+use crate::spec::{HealthStatus, Timestamp, human_duration};
 
 /// What a container is doing, in docker's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,6 +74,25 @@ pub struct ContainerState {
     /// When its last run ended.
     #[serde(serialize_with = "time_or_zero")]
     pub finished_at: Option<Timestamp>,
+    /// Whether it is well, if somebody checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthState>,
+    /// How often it was started again by itself; `RestartCount` of Docker's inspect.
+    #[serde(skip)]
+    pub restarts: u32,
+}
+
+/// Whether a container is well. Serialises as `State.Health` of Docker's inspect.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[non_exhaustive]
+pub struct HealthState {
+    /// Whether it is.
+    pub status: HealthStatus,
+    /// How many checks have failed in a row. Only inspect tells.
+    pub failing_streak: u32,
+    /// The results of the last checks: `Start`, `End`, `ExitCode` and `Output`. Only inspect tells.
+    pub log: Vec<Value>,
 }
 
 /// Docker writes Go's zero time where there is none.
@@ -160,7 +179,11 @@ impl ContainerState {
             ContainerStatus::Restarting => {
                 format!("Restarting ({}) {} ago", self.exit_code, since(self.finished_at))
             }
-            ContainerStatus::Running => format!("Up {}", since(self.started_at)),
+            ContainerStatus::Running => match self.health.as_ref().map(|health| health.status) {
+                None => format!("Up {}", since(self.started_at)),
+                Some(HealthStatus::Starting) => format!("Up {} (health: starting)", since(self.started_at)),
+                Some(health) => format!("Up {} ({})", since(self.started_at), health.as_str()),
+            },
             ContainerStatus::Exited => format!("Exited ({}) {} ago", self.exit_code, since(self.finished_at)),
             ContainerStatus::Created => "Created".to_owned(),
             ContainerStatus::Dead => "Dead".to_owned(),
@@ -173,8 +196,12 @@ mod tests {
     use super::*;
 
     fn told(status: ContainerStatus, exit_code: i32) -> String {
+        state(status, exit_code).told(Timestamp::from_nanos(8_010_000_000_000))
+    }
+
+    fn state(status: ContainerStatus, exit_code: i32) -> ContainerState {
         let time = |seconds: i64| Some(Timestamp::from_nanos(seconds * 1_000_000_000));
-        let state = ContainerState {
+        ContainerState {
             status,
             running: !matches!(status, ContainerStatus::Created | ContainerStatus::Exited),
             paused: status == ContainerStatus::Paused,
@@ -190,8 +217,22 @@ mod tests {
             } else {
                 None
             },
-        };
-        state.told(Timestamp::from_nanos(8_010_000_000_000))
+            health: None,
+            restarts: 0,
+        }
+    }
+
+    #[test]
+    fn a_status_tells_how_well_a_container_is() {
+        for (status, text) in [
+            (HealthStatus::Starting, "Up 2 hours (health: starting)"),
+            (HealthStatus::Healthy, "Up 2 hours (healthy)"),
+            (HealthStatus::Unhealthy, "Up 2 hours (unhealthy)"),
+        ] {
+            let mut state = state(ContainerStatus::Running, 0);
+            state.health = Some(HealthState { status, failing_streak: 0, log: Vec::new() });
+            assert_eq!(state.told(Timestamp::from_nanos(8_010_000_000_000)), text);
+        }
     }
 
     #[test]

@@ -6,14 +6,16 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::info::ContainerInfo;
-use super::{Container, files, oci, plan, state};
+use super::{Container, files, health, oci, plan, state};
 use crate::error::Result;
-use crate::id::NetworkId;
+use crate::id::{ContainerName, NetworkId};
 use crate::image::config::RunConfig;
 use crate::network::driver::{Endpoint, PublishedPort};
 use crate::parts::Parts;
+use crate::runtime::choice::DEFAULT as DEFAULT_RUNTIME;
 use crate::spec::{
-    ContainerSpec, MountKind, MountSpec, NetworkMode, PortSpec, Propagation, Resources, Seccomp,
+    ContainerSpec, MountKind, MountSpec, NamespaceMode, NetworkMode, PortSpec, Propagation, Resources,
+    Seccomp,
 };
 use crate::store::containers::ContainerRow;
 use crate::store::{endpoints, networks, volumes};
@@ -33,8 +35,12 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         })
         .await?;
     let spec = &row.record.spec;
-    let state = state::of(parts, &row)?;
+    let mut state = state::of(parts, &row)?;
     let run = config.as_ref().map(|config| &config.config);
+    if health::is_checked(&spec.health, run) {
+        let status = state.health.take().unwrap_or_else(health::ended).status;
+        state.health = Some(health::state(parts, &row.id, status));
+    }
     let command = oci::command(spec, run);
     let (path, args) =
         command.split_first().map_or((String::new(), Vec::new()), |(p, a)| (p.clone(), a.to_vec()));
@@ -54,16 +60,17 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         })
         .collect();
     let show = |path: &Path| json!(path.display().to_string());
-    let log = match spec.log.driver.as_str() {
-        "none" => json!(""),
-        _ => show(&files::log(parts, &row.id)),
+    // Docker shows only the file that is a driver's own form.
+    let log = match (spec.log.driver.as_str(), files::log(parts, &row.id, &spec.log)) {
+        ("json-file", Some(path)) => show(&path),
+        _ => json!(""),
     };
     let details: BTreeMap<String, Value> = [
         ("ResolvConfPath", show(&etc.resolv_conf)),
         ("HostnamePath", show(&etc.hostname)),
         ("HostsPath", show(&etc.hosts)),
         ("LogPath", log),
-        ("RestartCount", json!(0)),
+        ("RestartCount", json!(state.restarts)),
         ("Driver", json!("overlayfs")),
         ("Platform", json!("linux")),
         ("MountLabel", json!("")),
@@ -73,7 +80,7 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         ("GraphDriver", json!({ "Name": "overlayfs", "Data": { "UpperDir": parts.container_dir(&row.id).join("upper").display().to_string() } })),
         ("Mounts", json!(mounts)),
         ("Config", config_of(&row, run)),
-        ("HostConfig", host_config(spec)),
+        ("HostConfig", host_config(spec, &row.name)),
         ("NetworkSettings", network_settings(spec, &places, &members, state.running)),
     ]
     .into_iter()
@@ -125,7 +132,7 @@ fn mount(parts: &Parts, mount: &MountSpec, driver: Option<&str>) -> Value {
 }
 
 /// What runs in it: `Config`.
-fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
+pub(super) fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
     let spec = &row.record.spec;
     let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
     labels.extend(spec.labels.clone());
@@ -163,6 +170,9 @@ fn config_of(row: &ContainerRow, image: Option<&RunConfig>) -> Value {
     if let (Value::Object(config), Some(signal)) = (&mut config, signal) {
         config.insert("StopSignal".into(), json!(signal));
     }
+    if let (Value::Object(config), Some(check)) = (&mut config, health::merged(&spec.health, image)) {
+        config.insert("Healthcheck".into(), json!(check));
+    }
     if let (Value::Object(config), Some(timeout)) = (&mut config, spec.stop_timeout) {
         config.insert("StopTimeout".into(), json!(timeout.as_secs()));
     }
@@ -196,8 +206,13 @@ fn entrypoint(spec: &ContainerSpec, image: Option<&RunConfig>) -> Value {
     }
 }
 
+/// Docker writes nothing for namespaces of its own.
+fn shown(mode: &NamespaceMode) -> String {
+    if *mode == NamespaceMode::Private { String::new() } else { mode.to_string() }
+}
+
 /// What it may use and do on this host: `HostConfig`.
-fn host_config(spec: &ContainerSpec) -> Value {
+fn host_config(spec: &ContainerSpec, name: &ContainerName) -> Value {
     let mut host = json!({
         "Binds": binds(spec),
         "ContainerIDFile": "",
@@ -205,25 +220,26 @@ fn host_config(spec: &ContainerSpec) -> Value {
         "NetworkMode": spec.network.to_string(),
         "PortBindings": bindings(&spec.ports),
         "PublishAllPorts": spec.publish_all,
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": { "Name": spec.restart.name(), "MaximumRetryCount": spec.restart.retries() },
         "AutoRemove": spec.auto_remove,
-        "VolumeDriver": "", "VolumesFrom": null,
+        "VolumeDriver": "", "VolumesFrom": list(&spec.volumes_from),
         "CapAdd": list(&spec.security.cap_add), "CapDrop": list(&spec.security.cap_drop),
-        "CgroupnsMode": "private",
+        "CgroupnsMode": spec.cgroupns.to_string(),
         "Dns": spec.dns.servers, "DnsOptions": spec.dns.options, "DnsSearch": spec.dns.search,
         "ExtraHosts": spec.extra_hosts.iter().map(|host| {
             let address = host.address.map_or_else(|| "host-gateway".to_owned(), |address| address.to_string());
             format!("{}:{address}", host.name)
         }).collect::<Vec<_>>(),
         "GroupAdd": list(&spec.group_add),
-        "IpcMode": "private", "Cgroup": "", "Links": null,
+        "IpcMode": spec.ipc.to_string(), "Cgroup": "",
+        "Links": list(&spec.links.iter().map(|link| format!("/{}:/{name}/{}", link.container, link.alias)).collect::<Vec<_>>()),
         "OomScoreAdj": spec.oom_score_adj.unwrap_or(0),
-        "PidMode": "", "Privileged": spec.security.privileged, "ReadonlyRootfs": spec.read_only,
+        "PidMode": shown(&spec.pid), "Privileged": spec.security.privileged, "ReadonlyRootfs": spec.read_only,
         "SecurityOpt": security_options(spec),
         "Sysctls": spec.sysctls,
-        "UTSMode": "", "UsernsMode": "",
+        "UTSMode": shown(&spec.uts), "UsernsMode": "",
         "ShmSize": spec.shm_size.unwrap_or(64 << 20),
-        "Runtime": "engine", "Isolation": "", "ConsoleSize": [0, 0],
+        "Runtime": spec.runtime.as_deref().unwrap_or(DEFAULT_RUNTIME), "Isolation": "", "ConsoleSize": [0, 0],
         "Init": spec.init,
         "CgroupParent": spec.cgroup_parent.clone().unwrap_or_default(),
     });
@@ -233,6 +249,12 @@ fn host_config(spec: &ContainerSpec) -> Value {
             json!({ "PathOnHost": device.host, "PathInContainer": device.container, "CgroupPermissions": device.permissions })
         });
         host.insert("Devices".into(), devices.collect());
+        let (masked, read_only) = oci::system_paths(&spec.security);
+        host.insert("MaskedPaths".into(), masked);
+        host.insert("ReadonlyPaths".into(), read_only);
+        if !spec.annotations.is_empty() {
+            host.insert("Annotations".into(), json!(spec.annotations));
+        }
         host.insert("DeviceCgroupRules".into(), list(&spec.security.device_rules));
         let tmpfs: Map<String, Value> = spec
             .mounts
@@ -270,6 +292,8 @@ fn limits(resources: &Resources) -> Value {
         "CpuShares": resources.cpu_shares.unwrap_or(0),
         "CpuQuota": resources.cpu_quota.unwrap_or(0),
         "CpuPeriod": resources.cpu_period.unwrap_or(0),
+        "CpuRealtimePeriod": resources.cpu_rt_period.unwrap_or(0),
+        "CpuRealtimeRuntime": resources.cpu_rt_runtime.unwrap_or(0),
         "NanoCpus": resources.nano_cpus.unwrap_or(0),
         "CpusetCpus": resources.cpuset_cpus.clone().unwrap_or_default(),
         "CpusetMems": resources.cpuset_mems.clone().unwrap_or_default(),
@@ -318,8 +342,10 @@ fn security_options(spec: &ContainerSpec) -> Value {
     if security.no_new_privileges {
         options.push("no-new-privileges".to_owned());
     }
-    if security.unmask_system_paths {
-        options.push("systempaths=unconfined".to_owned());
+    options.extend(security.apparmor.iter().map(|profile| format!("apparmor={profile}")));
+    options.extend(security.labels.iter().map(|label| format!("label={label}")));
+    if security.writable_cgroups {
+        options.push("writable-cgroups=true".to_owned());
     }
     list(&options)
 }
@@ -363,6 +389,7 @@ fn network_settings(
         push(&mut ports, format!("{container}/{protocol}"), binding);
     }
     let name = spec.network.to_string();
+    let shared = matches!(spec.network, NetworkMode::Container(_));
     let record = records.iter().find(|record| record.plan.name == name);
     let plan = record.map(|record| &record.plan);
     let address = endpoint.map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
@@ -379,7 +406,8 @@ fn network_settings(
     let id = plan.map(|plan| plan.id.to_string()).unwrap_or_default();
     let endpoint_id = endpoint.map(|endpoint| endpoint.id.clone()).unwrap_or_default();
     let network = json!({
-        "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": mac, "DriverOpts": null,
+        "IPAMConfig": spec.endpoint.address.map(|address| json!({ "IPv4Address": address.to_string() })),
+        "Links": null, "Aliases": null, "MacAddress": mac, "DriverOpts": null,
         "NetworkID": id, "EndpointID": endpoint_id, "Gateway": gateway, "IPAddress": address,
         "IPPrefixLen": prefix, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
         "DNSNames": null,
@@ -393,6 +421,7 @@ fn network_settings(
         "EndpointID": legacy(&endpoint_id), "Gateway": legacy(&gateway), "IPAddress": legacy(&address),
         "IPPrefixLen": if on_bridge { prefix } else { 0 }, "MacAddress": legacy(&mac),
         "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
-        "Networks": { name: network },
+        // In another one's network it has no place of its own.
+        "Networks": if shared { json!({}) } else { json!({ name: network }) },
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::info::{ContainerStatus, ContainerSummary};
 use super::record::ContainerRecord;
-use super::{oci, plan, reconcile, state};
+use super::{health, oci, plan, reconcile, state};
 use crate::error::{Error, Result};
 use crate::id::{ContainerId, ImageId};
 use crate::image::config::RunConfig;
@@ -50,9 +50,14 @@ pub(super) async fn list(parts: &Arc<Parts>, list: &ListSpec) -> Result<Vec<Cont
         || list.filter.values("exited").is_some();
     for row in rows {
         let Some(row) = reconcile::settle(parts, row).await? else { continue };
-        let state = state::of(parts, &row)?;
+        let mut state = state::of(parts, &row)?;
         if !state.running && !stopped_too {
             continue;
+        }
+        let run =
+            row.record.image.as_ref().and_then(|id| images.get(id)).and_then(|image| image.run.as_ref());
+        if !state.running && health::is_checked(&row.record.spec.health, run) {
+            state.health = Some(health::ended());
         }
         let mut summary = summarise(&row, state, &images, &leases);
         if !selects(&list.filter, &bounds, &row, &summary, &images) {
@@ -153,6 +158,13 @@ fn check_status(filter: &Filter) -> Result<()> {
                 .with_remedy(format!("use one of: {}", KNOWN.join(", "))));
         }
     }
+    const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+    for health in filter.values("health").unwrap_or_default() {
+        if !HEALTH.contains(&health.as_str()) {
+            return Err(Error::invalid(format!("filter health={health}"), "no container's health is that")
+                .with_remedy(format!("use one of: {}", HEALTH.join(", "))));
+        }
+    }
     for code in filter.values("exited").unwrap_or_default() {
         if code.parse::<i32>().is_err() {
             return Err(Error::invalid(format!("filter exited={code}"), "an exit code is a number"));
@@ -224,7 +236,9 @@ fn selects(
         })
         && filter.any("publish", |port| port_is(port, true))
         && filter.any("expose", |port| port_is(port, false))
-        && filter.any("health", |health| health == "none")
+        && filter.any("health", |health| {
+            summary.state.health.as_ref().map_or("none", |found| found.status.as_str()) == health
+        })
 }
 
 fn in_range(range: &str, port: u16) -> bool {

@@ -3,44 +3,64 @@
 //! A [`Container`] is a name, not an owner: dropping it does nothing to the container, and it may be gone when the
 //! next call is made.
 
+mod archive;
+mod commit;
+mod copy;
 mod create;
+mod diff;
 mod exec;
+mod facts;
 mod files;
+mod health;
 pub(crate) mod info;
 mod inspect;
+mod links;
 mod list;
 mod lock;
-mod logs;
+pub(crate) mod logs;
 mod names;
 pub(crate) mod oci;
+mod pause;
 mod plan;
 mod prune;
 pub(crate) mod reconcile;
 pub(crate) mod record;
 mod remove;
 mod rename;
+pub(crate) mod restart;
+mod sharing;
 mod start;
 mod state;
+mod stats;
 mod stop;
+mod top;
+mod update;
 mod view;
+mod wait;
 
+use std::io::Read;
 use std::sync::Arc;
 
 use lock::ContainerLock;
 
-pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary};
+pub use archive::{ArchiveStream, CopyReport, PathStat};
+pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary, HealthState};
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
 pub use prune::ContainerPruneReport;
+pub use stats::{ContainerStats, StatsStream};
+pub use top::Processes;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Operation, PullEvent};
-use crate::id::{ContainerId, ContainerName};
+use crate::event::{EventKind, Operation, PullEvent};
+use crate::id::{ContainerId, ContainerName, ImageId};
+use crate::image::driver::Change;
 use crate::parts::Parts;
 use crate::runtime::driver::ExitRecord;
 use crate::runtime::session::Session;
 use crate::spec::{
-    AttachSpec, ContainerSpec, ExecSpec, Filter, LogsSpec, RemoveSpec, Signal, StopSpec, TerminalSize,
+    ArchiveSpec, AttachSpec, CommitSpec, ContainerSpec, CopySpec, ExecSpec, Filter, LogsSpec, RemoveSpec,
+    RestartPolicy, Signal, StopSpec, TerminalSize, UpdateSpec, WaitCondition,
 };
 use crate::store::containers::{self, ContainerRow};
 
@@ -93,12 +113,22 @@ impl Containers {
         list::list(&self.parts, list).await
     }
 
+    /// A look at what each container uses; only those that run, unless `all`.
+    ///
+    /// # Errors
+    /// Failures of reading the store.
+    pub async fn stats(&self, all: bool) -> Result<Vec<StatsStream>> {
+        stats::streams(&self.parts, all).await
+    }
+
     /// Removes the stopped containers that the filter (`until`, `label`, `label!`) selects.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn prune(&self, filter: &Filter) -> Result<ContainerPruneReport> {
-        prune::prune(&self.parts, filter).await
+        let report = prune::prune(&self.parts, filter).await?;
+        self.parts.tell_prune(EventKind::Container, report.reclaimed);
+        Ok(report)
     }
 }
 
@@ -128,13 +158,16 @@ impl Container {
     /// Attaches to the streams of its program, which runs.
     pub async fn attach(&self, streams: AttachSpec) -> Result<Session> {
         let row = self.row().await?;
-        if reconcile::running(&self.parts, &row)?.is_none() {
-            self.settled().await?;
-            return Err(Error::new(ErrorKind::Conflict, self.subject())
-                .because("it is not running")
-                .with_remedy("start it first"));
-        }
-        self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await
+        reconcile::require_moving(self, &row, "attach").await?;
+        let session = self.parts.runtime.attach(&reconcile::place(&self.parts, &row), streams).await?;
+        facts::tell(&self.parts, &row, "attach", &[]);
+        Ok(session)
+    }
+
+    /// Tells in the store's events that somebody who was attached has left the program to itself.
+    pub async fn detached(&self) -> Result<()> {
+        facts::tell(&self.parts, &self.row().await?, "detach", &[]);
+        Ok(())
     }
 
     /// Runs another process in it.
@@ -155,24 +188,81 @@ impl Container {
     /// Stops it, if it runs, and starts it.
     pub async fn restart(&self, stop: StopSpec) -> Result<()> {
         stop::stop(self, stop).await?;
-        self.start().await
+        self.start().await?;
+        facts::tell(&self.parts, &self.row().await?, "restart", &[]);
+        Ok(())
     }
 
-    /// Waits until it does not run, and gives how its last run ended. When this returns, the end is on record, and
-    /// the container is gone if it was to remove itself.
+    /// Holds all its processes still.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it does not run or is paused already; [`TimedOut`](crate::ErrorKind::TimedOut) if a
+    /// process of it cannot be held, and then all of them go on.
+    pub async fn pause(&self) -> Result<()> {
+        pause::pause(self).await
+    }
+
+    /// Lets it go on when it was paused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it is not paused.
+    pub async fn unpause(&self) -> Result<()> {
+        pause::unpause(self).await
+    }
+
+    /// Waits until its program ends, and gives how it did; at once if it does not run. Unless it is started again
+    /// ([`ExitRecord::again`]), the end is on record when this returns, and the container is gone if it was to remove
+    /// itself.
     pub async fn wait(&self) -> Result<ExitRecord> {
         stop::wait(self).await
+    }
+
+    /// Waits until the condition holds, and gives how its program ended; see [`Container::wait`].
+    pub async fn wait_until(&self, condition: WaitCondition) -> Result<ExitRecord> {
+        wait::wait(self, condition).await
+    }
+
+    /// Changes its limits and its policy: at once if it runs, from its next start on in any case.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for limits that contradict each other or the host;
+    /// [`InUse`](crate::ErrorKind::InUse) if it uses more already. What was not refused before may be in force then.
+    pub async fn update(&self, update: &UpdateSpec) -> Result<()> {
+        update::update(self, update).await
+    }
+
+    /// Its processes, in the host's numbers, as ps(1) shows them with these arguments; `-ef` without any. The host's
+    /// own program is asked only for what goes beyond `-e`, `-f` and the usual columns of `-o`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it does not run; [`InvalidInput`](crate::ErrorKind::InvalidInput) for arguments that
+    /// do not show the numbers of the processes.
+    pub async fn top(&self, arguments: &[String]) -> Result<Processes> {
+        top::top(self, arguments).await
+    }
+
+    /// Changes when it is started again by itself.
+    pub async fn set_restart(&self, policy: RestartPolicy) -> Result<()> {
+        restart::set_policy(self, policy).await
     }
 
     /// Changes the size of its terminal.
     pub async fn resize(&self, size: TerminalSize) -> Result<()> {
         let row = self.row().await?;
-        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await
+        self.parts.runtime.resize(&reconcile::place(&self.parts, &row), size).await?;
+        let (height, width) = (size.rows.to_string(), size.columns.to_string());
+        facts::tell(&self.parts, &row, "resize", &[("height", &height), ("width", &width)]);
+        Ok(())
     }
 
     /// Gives it another name.
     pub async fn rename(&self, name: ContainerName) -> Result<()> {
         rename::rename(self, name).await
+    }
+
+    /// A look at what it uses, again and again.
+    pub async fn stats(&self) -> Result<StatsStream> {
+        stats::stream(self).await
     }
 
     /// Removes it, with the files it has written.
@@ -188,6 +278,63 @@ impl Container {
     /// What it has written to its log, and what it goes on to write.
     pub async fn logs(&self, logs: LogsSpec) -> Result<LogStream> {
         logs::logs(self, logs).await
+    }
+
+    /// What is at a path in it, running or not. A symbolic link is told as one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing is.
+    pub async fn stat_path(&self, path: &str) -> Result<PathStat> {
+        archive::stat_path(self, path).await
+    }
+
+    /// The file or directory at a path in it, as a tar archive. The topmost entry is called as the last component of the
+    /// path; `.` with `/.` at its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing is there.
+    pub async fn copy_out(&self, path: &str) -> Result<ArchiveStream> {
+        archive::copy_out(self, path).await
+    }
+
+    /// Unpacks a tar archive, compressed or not, into a directory in it. What is read from `archive` blocks a thread of
+    /// its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such directory;
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if it is mounted read-only. What was unpacked before a failure
+    /// stays.
+    pub async fn copy_in(&self, path: &str, archive: Box<dyn Read + Send>, spec: ArchiveSpec) -> Result<()> {
+        archive::copy_in(self, path, archive, spec).await
+    }
+
+    /// Copies files from this host into it, as `docker cp` does.
+    pub async fn copy_to(&self, copy: CopySpec) -> Result<CopyReport> {
+        copy::copy_to(self, copy).await
+    }
+
+    /// Copies files from it to this host, as `docker cp` does.
+    pub async fn copy_from(&self, copy: CopySpec) -> Result<CopyReport> {
+        copy::copy_from(self, copy).await
+    }
+
+    /// All its files as a tar archive, without those that are mounted in it.
+    pub async fn export(&self) -> Result<ArchiveStream> {
+        archive::export(self).await
+    }
+
+    /// What it has changed of its image, sorted by path.
+    pub async fn diff(&self) -> Result<Vec<Change>> {
+        diff::diff(self).await
+    }
+
+    /// Makes an image of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a change that cannot be;
+    /// [`Unsupported`](ErrorKind::Unsupported) for a container that was not made from an image.
+    pub async fn commit(&self, commit: CommitSpec) -> Result<ImageId> {
+        commit::commit(self, commit).await
     }
 }
 

@@ -1,7 +1,10 @@
 //! From a record to an OCI specification: image, mounts and facts about the host are found, [`oci`](super::oci)
 //! decides.
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::files::EtcFiles;
 use super::oci::{ExecParts, HostDevices, NetworkFiles, NetworkNamespace, ResolvedMount, SpecInput};
@@ -13,10 +16,12 @@ use crate::image::config::ImageConfig;
 use crate::image::driver::ImageRecord;
 use crate::network;
 use crate::parts::Parts;
+use crate::runtime::driver::NamespaceKind;
 use crate::spec::{ContainerSpec, ExecSpec, MountKind, MountSpec, NetworkMode, PortSpec, Protocol, Signal};
 use crate::store::blocking;
 use crate::store::containers::ContainerRow;
 use crate::store::volumes;
+use crate::sys::beneath::RootDir;
 use crate::volume::attach;
 
 /// All that the specification of a container's run is made of.
@@ -26,6 +31,7 @@ pub(super) struct Prepared<'a> {
     pub(super) hostname: &'a str,
     pub(super) mounts: Vec<ResolvedMount>,
     pub(super) files: EtcFiles,
+    pub(super) joined: &'a [(NamespaceKind, PathBuf)],
 }
 
 impl Prepared<'_> {
@@ -44,6 +50,7 @@ impl Prepared<'_> {
             mounts: &self.mounts,
             files: Some(files),
             network: namespace(&spec.network),
+            joined: self.joined,
             cgroup: &cgroup,
             host: parts.host()?,
             devices: &HostDevices::find(spec)?,
@@ -65,6 +72,7 @@ fn namespace(network: &NetworkMode) -> NetworkNamespace {
     match network {
         NetworkMode::Host => NetworkNamespace::Host,
         NetworkMode::Network(_) | NetworkMode::None => NetworkNamespace::Own,
+        NetworkMode::Container(_) => NetworkNamespace::Joined,
     }
 }
 
@@ -92,6 +100,7 @@ pub(super) fn check(
         mounts: &[],
         files: None,
         network: namespace(&spec.network),
+        joined: &[],
         cgroup: &place.cgroup,
         host: parts.host()?,
         devices: &HostDevices::find(spec)?,
@@ -152,8 +161,12 @@ pub(super) fn stop_signal(spec: &ContainerSpec, config: Option<&ImageConfig>) ->
     spec.stop_signal.or_else(of_image).unwrap_or(Signal::TERM)
 }
 
-/// Makes everything that is mounted reachable on this host.
-pub(super) async fn mounts(parts: &Parts, row: &ContainerRow) -> Result<Vec<ResolvedMount>> {
+/// Makes everything that is mounted reachable on this host. What is reached by a descriptor is added to `held`.
+pub(super) async fn mounts(
+    parts: &Parts,
+    row: &ContainerRow,
+    held: &mut Vec<OwnedFd>,
+) -> Result<Vec<ResolvedMount>> {
     let wanted = &row.record.spec.mounts;
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -168,7 +181,13 @@ pub(super) async fn mounts(parts: &Parts, row: &ContainerRow) -> Result<Vec<Reso
                     .iter()
                     .find(|record| Some(&record.name) == volume.name.as_ref())
                     .ok_or_else(|| Error::internal(subject(mount), "its volume is not recorded"))?;
-                ResolvedMount::volume(mount, attach::mount(parts, record, &row.id).await?)
+                let mut path = attach::mount(parts, record, &row.id).await?;
+                if let Some(part) = volume.subpath.clone() {
+                    let opened = blocking(move || part_of(&path, &part)).await?;
+                    path = own_path(&opened);
+                    held.push(opened);
+                }
+                ResolvedMount::volume(mount, path)
             }
             MountKind::Bind(bind) => {
                 let (source, create) = (bind.source.clone(), bind.create_source);
@@ -179,6 +198,20 @@ pub(super) async fn mounts(parts: &Parts, row: &ContainerRow) -> Result<Vec<Reso
         });
     }
     Ok(mounts)
+}
+
+/// A part of a volume, opened: another container may put a link in its place at any moment, which leads nowhere but
+/// in the volume, and what was opened stays what it is.
+fn part_of(volume: &Path, part: &str) -> Result<OwnedFd> {
+    let subject = || format!("volume subpath {part:?}");
+    let root = RootDir::open(volume).subject(subject)?;
+    let opened = root.resolve(Path::new(part), OFlags::PATH);
+    opened.map_err(|e| Error::io(subject(), e.into()).with_remedy("make it in the volume first"))
+}
+
+/// What a runtime can reach a descriptor of this process by.
+pub(super) fn own_path(descriptor: &OwnedFd) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), descriptor.as_raw_fd()).into()
 }
 
 fn subject(mount: &MountSpec) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lock::ContainerLock;
-use super::{reconcile, remove};
+use super::{facts, reconcile, remove};
 use crate::error::Result;
 use crate::id::ContainerId;
 use crate::parts::Parts;
@@ -25,8 +25,7 @@ pub(super) async fn prune(parts: &Arc<Parts>, filter: &Filter) -> Result<Contain
     let rows = parts.store.read(containers::list).await?;
     let mut report = ContainerPruneReport::default();
     for row in rows {
-        let labels = &row.record.spec.labels;
-        if !filter.labels(labels) || until.is_some_and(|until| row.created >= until) {
+        if !filter.labels(&facts::labels(&row.record)) || until.is_some_and(|until| row.created >= until) {
             continue;
         }
         // One that somebody is at work on is in use.

@@ -8,12 +8,12 @@
 use std::path::Path;
 
 use super::lock::ContainerLock;
-use super::remove;
-use crate::error::{Faults, Result, Subject};
+use super::{Container, facts, remove};
+use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::id::ContainerId;
 use crate::network;
 use crate::parts::Parts;
-use crate::runtime::driver::{ExitRecord, Place, State};
+use crate::runtime::driver::{ExitRecord, Place, State, Status};
 use crate::spec::Timestamp;
 use crate::store::containers::{self, ContainerRow};
 use crate::store::{Durability, blocking, endpoints};
@@ -27,7 +27,10 @@ pub(super) const LOST_TEXT: &str = "its monitor ended without a record of how th
 
 /// Where the runtime finds the container.
 pub(super) fn place(parts: &Parts, row: &ContainerRow) -> Place {
-    parts.place(&row.id, row.record.spec.cgroup_parent.as_deref())
+    let spec = &row.record.spec;
+    let mut place = parts.place(&row.id, spec.cgroup_parent.as_deref());
+    place.runtime.clone_from(&spec.runtime);
+    place
 }
 
 /// Whether its last run may be going on, as far as the records know.
@@ -35,14 +38,67 @@ pub(super) fn may_run(row: &ContainerRow) -> bool {
     row.started.is_some() && row.finished.is_none()
 }
 
-/// Whether its program runs; the process, if it is known.
+/// Whether its program runs, or will again in a moment; the process, if there is one and it is known.
 pub(super) fn running(parts: &Parts, row: &ContainerRow) -> Result<Option<Option<u32>>> {
+    Ok(told(parts, row)?.map(|living| living.pid))
+}
+
+/// What is known of a container while it lives.
+#[derive(Debug)]
+pub(super) struct Living {
+    /// Its first process, if there is one and it is known.
+    pub(super) pid: Option<u32>,
+    /// What its monitor tells of it.
+    pub(super) status: Option<Status>,
+    /// Its processes are held still.
+    pub(super) paused: bool,
+}
+
+impl Living {
+    /// Its program has ended and is started again in a moment.
+    pub(super) fn is_restarting(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.restarting)
+    }
+}
+
+/// The same, with what is known of it.
+pub(super) fn told(parts: &Parts, row: &ContainerRow) -> Result<Option<Living>> {
     if !may_run(row) {
         return Ok(None);
     }
     match parts.runtime.state(&place(parts, row))? {
-        State::Running { pid } => Ok(Some(pid)),
+        State::Running { pid, status, paused } => Ok(Some(Living { pid, status, paused })),
         State::Exited(_) | State::Absent => Ok(None),
+    }
+}
+
+/// Whether its program runs: not one that waits to be started again.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`], saying what it does instead, in docker's words.
+pub(super) async fn require_running(container: &Container, row: &ContainerRow) -> Result<Living> {
+    let conflict = |reason: &str| Error::new(ErrorKind::Conflict, container.subject()).because(reason);
+    match told(&container.parts, row)? {
+        Some(living) if living.is_restarting() => {
+            Err(conflict("it is restarting, wait until the container is running"))
+        }
+        Some(living) => Ok(living),
+        None => {
+            container.settled().await?;
+            Err(conflict("it is not running").with_remedy("start it first"))
+        }
+    }
+}
+
+/// The same; and it is not paused, or it would never answer. `what` is what it is wanted for.
+///
+/// # Errors
+/// As [`require_running`].
+pub(super) async fn require_moving(container: &Container, row: &ContainerRow, what: &str) -> Result<()> {
+    match require_running(container, row).await?.paused {
+        false => Ok(()),
+        true => Err(Error::new(ErrorKind::Conflict, container.subject())
+            .because(format!("it is paused, unpause the container before {what}"))),
     }
 }
 
@@ -95,12 +151,17 @@ async fn end(
 ) -> Result<Option<(ContainerRow, ContainerLock)>> {
     let lost = exit.is_none();
     let exit = exit.unwrap_or_else(|| ExitRecord {
-        run: row.run,
-        code: LOST,
-        oom_killed: false,
-        finished: Timestamp::now(),
+        failure: Some(LOST_TEXT.to_owned()),
+        started: row.started,
+        ..ExitRecord::new(row.run, LOST, Timestamp::now())
     });
     let ending = if lost { Ending::Unknown } else { Ending::Told };
+    if lost {
+        // Its monitor would have told of it.
+        let lasted = exit.finished.since(exit.started.unwrap_or(exit.finished)).as_secs();
+        let more = [("execDuration", lasted.to_string()), ("exitCode", exit.code.to_string())];
+        facts::tell(parts, &row, "die", &more.each_ref().map(|(key, value)| (*key, value.as_str())));
+    }
     if row.record.spec.auto_remove {
         remove::erase(parts, &row, true, ending, lock).await?;
         return Ok(None);
@@ -108,20 +169,23 @@ async fn end(
     clear(parts, &row, ending).await?;
     fault::point("end.cleared");
     let (id, end) = (row.id.clone(), exit.clone());
-    parts
+    let left = parts
         .store
         .write(Durability::Full, move |tx| {
-            containers::end_run(tx, &id, end.run, end.finished, end.code, end.oom_killed)?;
-            endpoints::release(tx, &id)?;
-            if lost { containers::note_failure(tx, &id, LOST_TEXT) } else { Ok(()) }
+            containers::end_run(tx, &id, &end)?;
+            endpoints::release(tx, &id)
         })
         .await?;
+    network::endpoint::tell_left(parts, &left, &row.id);
+    facts::tell_volumes(parts, &row, "unmount");
     fault::point("end.recorded");
     forget_record(&place(parts, &row).exit_record).await?;
     row.finished = Some(exit.finished);
     row.exit_code = Some(exit.code);
     row.oom_killed = exit.oom_killed;
-    row.failure = lost.then(|| LOST_TEXT.to_owned());
+    row.failure = exit.failure;
+    row.restarts = exit.restarts;
+    row.started = exit.started.or(row.started);
     Ok(Some((row, lock)))
 }
 

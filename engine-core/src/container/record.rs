@@ -1,5 +1,7 @@
 //! What is recorded of a container: the wish, and what was decided when it was created.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ChainId, ImageId};
@@ -16,4 +18,7 @@ pub(crate) struct ContainerRecord {
     /// The layers under its own.
     #[serde(default)]
     pub(crate) chain: Vec<ChainId>,
+    /// The labels that the image had, which its own are on top of: events tell them also when the image is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) image_labels: BTreeMap<String, String>,
 }

@@ -1,23 +1,26 @@
 //! Giving a container another name.
 
-use super::{Container, create};
+use super::{Container, create, facts};
 use crate::error::Result;
 use crate::id::ContainerName;
 use crate::store::{Durability, containers};
 
 pub(super) async fn rename(container: &Container, name: ContainerName) -> Result<()> {
     let (id, gone) = (container.id.clone(), container.gone());
-    container
+    let (row, old) = container
         .parts
         .store
         .write(Durability::Full, move |tx| {
-            if containers::get(tx, &id)?.is_none() {
-                return Err(gone);
-            }
+            let Some(mut row) = containers::get(tx, &id)? else { return Err(gone) };
             match containers::rename(tx, &id, &name)? {
-                true => Ok(()),
+                true => {
+                    let old = std::mem::replace(&mut row.name, name);
+                    Ok((row, old))
+                }
                 false => Err(create::taken(tx, &name)?),
             }
         })
-        .await
+        .await?;
+    facts::tell(&container.parts, &row, "rename", &[("oldName", &format!("/{old}"))]);
+    Ok(())
 }

@@ -5,14 +5,14 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, files, plan, reconcile};
+use super::{Container, facts, files, health, links, logs, plan, reconcile, sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
 use crate::parts::Parts;
 use crate::runtime::driver::{Bundle, Streams, UserSpec};
 use crate::runtime::session::Session;
-use crate::spec::{AttachSpec, NetworkMode, PortSpec, RootMount, RootSource, Timestamp};
+use crate::spec::{AttachSpec, NamespaceMode, NetworkMode, PortSpec, RootMount, RootSource, Timestamp};
 use crate::store::containers::{self, ContainerRow};
 use crate::store::{Durability, blocking};
 use crate::sys::fault;
@@ -29,8 +29,17 @@ pub(super) async fn start(container: &Container, streams: Option<AttachSpec>) ->
     let Some((row, lock)) = reconcile::settle_locked(parts, id, lock).await? else {
         return Err(container.gone());
     };
-    if reconcile::running(parts, &row)?.is_some() {
-        return Err(Error::new(ErrorKind::NotModified, container.subject()).because("it is running already"));
+    match reconcile::told(parts, &row)? {
+        Some(living) if living.paused => {
+            return Err(Error::new(ErrorKind::Conflict, container.subject())
+                .because("cannot start a paused container, try unpause instead"));
+        }
+        Some(_) => {
+            return Err(
+                Error::new(ErrorKind::NotModified, container.subject()).because("it is running already")
+            );
+        }
+        None => {}
     }
     let started = Timestamp::now();
     let run = begin(parts, id, started).await?.ok_or_else(|| container.gone())?;
@@ -57,23 +66,38 @@ async fn launch(
     let spec = &row.record.spec;
     let place = reconcile::place(parts, row);
     let config = plan::image_config(parts, &row.record).await?;
+    let shared = sharing::take(parts, spec).await?;
     let wiring = match &spec.network {
         NetworkMode::Network(name) => {
             let ports: Vec<PortSpec> = plan::ports(spec, config.as_ref())?;
-            Some(endpoint::reserve(parts, &row.id, name, &ports).await?)
+            let wish = endpoint::Wish { ports: &ports, endpoint: &spec.endpoint };
+            Some(endpoint::reserve(parts, &row.id, name, wish).await?)
         }
-        NetworkMode::Host | NetworkMode::None => None,
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => None,
     };
     fault::point("start.reserved");
+    let links = links::resolve(parts, row, wiring.as_ref()).await?;
     let root = root(parts, row).await?;
-    let mounts = plan::mounts(parts, row).await?;
-    let files = files::write(parts, row, wiring.as_ref()).await?;
-    let hostname = files::hostname(row);
-    let oci = Prepared { row, config: config.as_ref(), hostname: &hostname, mounts, files }.spec(parts)?;
-    let (mut wiring, mut held, mut teardown) = (wiring, Vec::new(), Vec::new());
+    let mut held = shared.held;
+    let mounts = plan::mounts(parts, row, &mut held).await?;
+    let (hostname, files) = match sharing::network_of(parts, row).await? {
+        // In another one's network it has that one's files.
+        Some(donor) => (files::hostname(&donor), files::shared(parts, row, &donor).await?),
+        None => (files::hostname(row), files::write(parts, row, wiring.as_ref(), &links).await?),
+    };
+    let joined = &shared.joined;
+    let oci =
+        Prepared { row, config: config.as_ref(), hostname: &hostname, mounts, files, joined }.spec(parts)?;
+    let run_config = config.as_ref().map(|config| &config.config);
+    let health = health::plan(&spec.health, run_config, || health::results(parts, &row.id));
+    if let Some(check) = &health {
+        let results = check.results.clone();
+        blocking(move || health::forget(&results)).await?;
+    }
+    let (mut wiring, mut teardown) = (wiring, Vec::new());
     if let Some(wiring) = &mut wiring {
         // The monitor keeps the ports, and gives them back.
-        held = std::mem::take(&mut wiring.held);
+        held.append(&mut wiring.held);
         teardown = std::mem::take(&mut wiring.teardown);
     }
     let bundle = Bundle {
@@ -87,24 +111,34 @@ async fn launch(
             terminal_size: spec.terminal_size,
             open_stdin: spec.open_stdin,
             stdin_once: spec.stdin_once,
-            log: (spec.log.driver != "none").then(|| files::log(parts, &row.id)),
+            log: files::log(parts, &row.id, &spec.log),
+            logging: logs::driver::logging(row, config.as_ref())?,
         },
-        init: spec.init,
+        // As in docker: only what is process 1 has orphans to look after.
+        init: spec.init && spec.pid == NamespaceMode::Private,
         lifetime: spec.lifetime,
         durable: !spec.auto_remove,
         held,
         teardown,
+        restart: spec.restart,
+        health,
+        events: Some(facts::source(parts, row)),
+        shm: shared.shm,
     };
     let created = parts.runtime.create(bundle).await?;
     fault::point("start.created");
     if let (Some(wiring), Some(netns)) = (&wiring, &created.netns) {
-        wiring.connect(parts, netns.as_fd()).await?;
+        wiring.connect(parts, &row.id, netns.as_fd()).await?;
     }
+    facts::tell_volumes(parts, row, "mount");
     fault::point("start.connected");
     let session = match streams {
         Some(streams) => Some(parts.runtime.attach(&place, streams).await),
         None => None,
     };
+    if let Some(Ok(_)) = &session {
+        facts::tell(parts, row, "attach", &[]);
+    }
     // First: if nobody is there to attach to, building failed, and this tells why.
     parts.runtime.start(&place).await?;
     let session = session.transpose()?;
@@ -113,7 +147,7 @@ async fn launch(
 }
 
 /// The mounts that make the container's root file system.
-async fn root(parts: &Parts, row: &ContainerRow) -> Result<Vec<RootMount>> {
+pub(super) async fn root(parts: &Parts, row: &ContainerRow) -> Result<Vec<RootMount>> {
     let (key, volatile) = (row.id.as_str(), row.record.spec.auto_remove);
     match &row.record.spec.root {
         RootSource::Image(_) => parts.images.prepare(key, &row.record.chain, volatile).await,

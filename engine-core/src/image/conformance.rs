@@ -11,7 +11,9 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::driver::{BlobStore, ImageLayer, ImageRecord, ImageStore, LayerSource, LayerStore};
+use super::driver::{
+    Base, BlobStore, CaptureSpec, ImageLayer, ImageRecord, ImageStore, LayerSource, LayerStore,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChainId, Digest};
 use crate::reference::Reference;
@@ -34,6 +36,7 @@ pub async fn image_store(store: &dyn ImageStore) -> Result<()> {
     a_layer_is_there_whole_or_not_at_all(store).await?;
     layers_may_come_in_any_order(store).await?;
     a_container_has_a_tree_of_its_own(store).await?;
+    a_tree_becomes_a_layer(store).await?;
     names_point_at_images(store).await
 }
 
@@ -260,6 +263,85 @@ async fn a_container_has_a_tree_of_its_own(store: &dyn ImageStore) -> Result<()>
     store.discard("conformance").await?;
     assert!(store.discard("../conformance").await.is_err_and(|e| e.is(ErrorKind::InvalidInput)));
     LayerStore::delete(store, &chain).await
+}
+
+/// What a container wrote, as the suite's own container writes it: into the upper directory.
+fn write(mounts: &[RootMount]) -> Result<()> {
+    let [RootMount::Overlay { upper: Some((upper, _)), .. }] = mounts else {
+        return Err(Error::internal("conformance", "these mounts are unknown to the suite"));
+    };
+    let failed = |e: std::io::Error| Error::io("upper", e);
+    for directory in ["etc", "new", "mnt"] {
+        std::fs::create_dir(upper.join(directory)).map_err(failed)?;
+    }
+    std::fs::write(upper.join("etc/name"), "other").map_err(failed)?;
+    std::fs::write(upper.join("new/file"), "added").map_err(failed)?;
+    let hidden = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        upper.join("gone"),
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::Mode::empty(),
+        0,
+    );
+    hidden.map_err(|e| Error::io("upper", e.into()))
+}
+
+async fn a_tree_becomes_a_layer(store: &dyn ImageStore) -> Result<()> {
+    let tar = tar(&[Item("etc/", 0o755, ""), Item("etc/name", 0o640, "value"), Item("gone", 0o600, "x")])?;
+    let base = store.apply(source(None, &tar, Digest::of(&tar))).await?.chain;
+    let below = Base::Chain(vec![base.clone()]);
+    let mount_points = [PathBuf::from("/mnt")];
+    let mut packed: Option<Vec<u8>> = None;
+    for take in [false, true] {
+        assert_eq!(store.changes("conformance", &below, &[]).await?, []);
+        let mounts = store.prepare("conformance", std::slice::from_ref(&base), false).await?;
+        write(&mounts)?;
+        let changes = store.changes("conformance", &below, &mount_points).await?;
+        let changes: Vec<String> =
+            changes.iter().map(|change| format!("{:?} {}", change.kind, change.path.display())).collect();
+        let wanted =
+            ["Modified /etc", "Modified /etc/name", "Deleted /gone", "Added /new", "Added /new/file"];
+        assert_eq!(changes, wanted);
+        let spec = CaptureSpec { chain: vec![base.clone()], take, mount_points: mount_points.to_vec() };
+        let mut captured = store.capture("conformance", spec).await?;
+        // What the container does now is not part of it.
+        let [RootMount::Overlay { upper: Some((upper, _)), .. }] = &mounts[..] else {
+            return Err(Error::internal("conformance", "these mounts are unknown to the suite"));
+        };
+        assert_eq!(upper.join("etc/name").exists(), !take, "it was to be copied, or to be taken");
+        let _ = std::fs::write(upper.join("late"), "late");
+        let mut archive = Vec::new();
+        captured.pack(&mut archive)?;
+        let diff = Digest::of(&archive);
+        let chain = ChainId::extend(Some(&base), &diff);
+        assert!(!store.has(&chain).await?, "a layer was there before it was finished");
+        let record = captured.finish(&diff)?;
+        assert_eq!((&record.chain, record.parent.as_ref(), record.size), (&chain, Some(&base), 10));
+        assert!(store.has(&chain).await?);
+        let look_at = |root: &RootDir| {
+            let texts = ["etc/name", "new/file", "gone", "late"].map(|path| text(root, path));
+            (texts, mode(root, "mnt"))
+        };
+        let both = [base.clone(), chain.clone()];
+        let adopted = look_at(&look(&store.view(&both).await?)?);
+        assert_eq!(adopted.0.each_ref().map(Option::as_deref), [Some("other"), Some("added"), None, None]);
+        assert_eq!(adopted.1, None, "a mount point became part of the layer");
+        // Whoever gets the archive gets the same layer.
+        LayerStore::delete(store, &chain).await?;
+        store.apply(source(Some(&base), &archive, diff.clone())).await?;
+        assert_eq!(look_at(&look(&store.view(&both).await?)?), adopted);
+        // One that is there already is fine, and so is one that nobody finishes.
+        let spec = CaptureSpec { chain: vec![base.clone()], take, mount_points: Vec::new() };
+        drop(store.capture("conformance", spec).await?);
+        store.discard("conformance").await?;
+        LayerStore::delete(store, &chain).await?;
+        assert_eq!(LayerStore::sweep(store).await?, 0, "a capture left something");
+        let names = String::from_utf8_lossy(&archive).into_owned();
+        assert!(names.contains(".wh.gone") && !names.contains("mnt/"));
+        // Times are those of the writing; but for them the archive depends on nothing but the tree.
+        assert_eq!(packed.get_or_insert_with(|| archive.clone()).len(), archive.len());
+    }
+    LayerStore::delete(store, &base).await
 }
 
 async fn names_point_at_images(store: &dyn ImageStore) -> Result<()> {

@@ -14,12 +14,15 @@
 //! top of a chain; the same key again gives the same tree with its content. [`LayerStore::discard`] throws the tree
 //! away; a key that has none is fine. A layer under a prepared tree must not be deleted; the service sees to it.
 //!
+//! [`LayerStore::capture`] makes a layer the other way round, out of such a tree: it is copied or taken away, its archive
+//! is written, and when the digest of that is known it *is there*, without being unpacked.
+//!
 //! **Life of an image.** [`TagStore::put`] records an image and gives it names, in one step; a name that pointed
 //! elsewhere now points here. Its blobs and layers must be there before. [`TagStore::forget`] makes it unknown;
 //! blobs and layers that nothing reaches any more are found by comparing [`TagStore::images`] with
 //! [`BlobStore::list`] and [`LayerStore::list`].
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -106,6 +109,57 @@ pub struct LayerRecord {
     pub size: u64,
 }
 
+/// What a writable tree is on top of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// A chain of layers, base first.
+    Chain(Vec<ChainId>),
+    /// A directory of the host.
+    Directory(PathBuf),
+}
+
+/// How a container changed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// Its content or its attributes; of a directory, or something in it.
+    Modified,
+    /// It was not there.
+    Added,
+    /// It is not there any more.
+    Deleted,
+}
+
+/// Something that a container changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where: an absolute path in the container.
+    pub path: PathBuf,
+    /// How.
+    pub kind: ChangeKind,
+}
+
+/// How to make a layer of a writable tree.
+#[derive(Clone, Debug, Default)]
+pub struct CaptureSpec {
+    /// The chain that the tree is on top of, base first.
+    pub chain: Vec<ChainId>,
+    /// Take the tree away from its container, which is thrown away next, instead of copying it.
+    pub take: bool,
+    /// Paths that the engine mounts something on. An empty file or directory there that the layers below do not have
+    /// was made for that, and is not part of the layer.
+    pub mount_points: Vec<PathBuf>,
+}
+
+/// A tree that becomes a layer; nobody else is at it any more. All calls block. Dropping it throws it away.
+pub trait CapturedLayer: Send {
+    /// Writes its archive: an uncompressed tar stream with whiteouts in OCI's form. The same tree gives the same bytes.
+    fn pack(&mut self, to: &mut dyn Write) -> Result<()>;
+
+    /// Makes it the layer with the digest `diff_id`, which is that of what [`CapturedLayer::pack`] wrote: durable, then
+    /// visible. That the layer is there already is fine.
+    fn finish(self: Box<Self>, diff_id: &DiffId) -> Result<LayerRecord>;
+}
+
 /// Unpacked layers and the writable trees on top of them.
 #[async_trait]
 pub trait LayerStore: Send + Sync {
@@ -142,6 +196,13 @@ pub trait LayerStore: Send + Sync {
 
     /// The bytes that the container `key` has written.
     async fn written(&self, key: &str) -> Result<u64>;
+
+    /// What the container `key` changed of what its tree is on top of, sorted by path. For `mount_points` see
+    /// [`CaptureSpec::mount_points`]. The container may be running.
+    async fn changes(&self, key: &str, base: &Base, mount_points: &[PathBuf]) -> Result<Vec<Change>>;
+
+    /// Begins to make a layer of the tree of `key`. When this returns, the container may go on.
+    async fn capture(&self, key: &str, spec: CaptureSpec) -> Result<Box<dyn CapturedLayer>>;
 
     /// Throws away what interrupted work left that nobody is at any more; gives the number of trees removed.
     async fn sweep(&self) -> Result<usize>;

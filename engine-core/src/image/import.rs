@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{Cancel, Watch, decoder, ingest, refuse_others, spool};
-use super::changes;
 use super::hold::Hold;
 use super::info::ImportSpec;
 use super::manifest::{OCI_CONFIG, OCI_MANIFEST, compose, layer_type};
 use super::pull::{Described, content, publish};
 use super::{blobs, layers};
+use super::{changes, facts};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::event::Reporter;
 use crate::id::{DiffId, Digest, ImageId};
@@ -65,6 +65,7 @@ pub(super) async fn import(
     blobs::put(store, &digest, &manifest).await?;
     let image = described.record(parts, &digest, OCI_MANIFEST.to_owned(), &document.digest, layers).await?;
     publish(parts, &image, import.reference.as_slice(), hold).await?;
+    facts::tell(parts, &image, "import");
     Ok(image.id)
 }
 

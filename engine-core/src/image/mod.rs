@@ -3,10 +3,12 @@
 mod archive;
 mod blobs;
 pub(crate) mod changes;
+pub(crate) mod commit;
 pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod driver;
+mod facts;
 mod feed;
 pub(crate) mod gc;
 mod history;
@@ -32,6 +34,9 @@ pub(crate) mod tar;
 mod tests;
 mod transfer;
 
+pub(crate) use archive::open as open_archive;
+pub use driver::{Change, ChangeKind};
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -42,7 +47,7 @@ pub use info::{
 pub use limits::UnpackLimits;
 
 use crate::error::Result;
-use crate::event::{LoadEvent, Operation, PullEvent};
+use crate::event::{EventKind, LoadEvent, Operation, PullEvent};
 use crate::id::ImageId;
 use crate::parts::Parts;
 use crate::reference::Reference;
@@ -110,7 +115,9 @@ impl Images {
 
     /// Removes images that no container uses: those without a name, or with the filter `dangling=false` all.
     pub async fn prune(&self, filter: &Filter) -> Result<ImagePruneReport> {
-        prune::prune(&self.parts, filter).await
+        let report = prune::prune(&self.parts, filter).await?;
+        self.parts.tell_prune(EventKind::Image, report.reclaimed);
+        Ok(report)
     }
 
     /// Loads images from an archive: docker-archive or OCI layout, compressed or not.

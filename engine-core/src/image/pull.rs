@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::blobs;
 use super::config::ImageConfig;
 use super::driver::{ImageLayer, ImageRecord, LayerStore};
+use super::facts;
 use super::hold::{Hold, quiet};
 use super::info::PullSpec;
 use super::layers::{self, Wanted};
@@ -57,6 +58,7 @@ pub(crate) async fn pull(
         .record(&parts, &descriptor.digest, manifest.media_type, &manifest.config.digest, layers)
         .await?;
     publish(&parts, &image, &names(&pull.reference, root)?, hold).await?;
+    facts::tell_pull(&parts, &image, &pull.reference);
     Ok(image)
 }
 

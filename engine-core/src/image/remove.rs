@@ -5,10 +5,10 @@
 //! a running container; the layers under a container that is left stay until it goes.
 
 use super::driver::{ImageRecord, NamedImage};
-use super::gc;
 use super::hold::{Collecting, collecting};
 use super::info::ImageRemoveReport;
 use super::resolve::{Named, find, no_such_image};
+use super::{facts, gc};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ContainerId, ImageId};
 use crate::parts::Parts;
@@ -64,7 +64,7 @@ async fn by_name(
         // The name goes only if the image may.
         check_users(parts, image, force).await?;
     }
-    untag(parts, &going, report).await?;
+    untag(parts, image, &going, report).await?;
     Ok(left == 0)
 }
 
@@ -82,7 +82,7 @@ async fn by_identifier(
             .with_remedy(format!("remove its names one by one, or pass force to remove all of {name}")));
     }
     let all: Vec<Reference> = named.tags.into_iter().chain(named.digests).collect();
-    untag(parts, &all, report).await?;
+    untag(parts, image, &all, report).await?;
     Ok(true)
 }
 
@@ -103,10 +103,16 @@ fn one_repository(named: &NamedImage) -> bool {
     }
 }
 
-async fn untag(parts: &Parts, names: &[Reference], report: &mut ImageRemoveReport) -> Result<()> {
+async fn untag(
+    parts: &Parts,
+    image: &ImageRecord,
+    names: &[Reference],
+    report: &mut ImageRemoveReport,
+) -> Result<()> {
     for name in names {
         if parts.images.untag(name).await?.is_some() {
             report.untagged.push(name.clone());
+            facts::tell(parts, image, "untag");
         }
     }
     Ok(())
@@ -121,6 +127,7 @@ async fn forget(
 ) -> Result<u64> {
     parts.images.forget(&image.id).await?;
     report.deleted.push(image.id.clone());
+    facts::tell(parts, &image, "delete");
     let freed = gc::release(parts, lock, &[image]).await?;
     for chain in &freed.layers {
         report.deleted.push(chain.as_str().parse()?);
@@ -141,7 +148,7 @@ pub(super) async fn prune_one(
         return Ok(None);
     }
     let all: Vec<Reference> = named.tags.into_iter().chain(named.digests).collect();
-    untag(parts, &all, report).await?;
+    untag(parts, &named.image, &all, report).await?;
     forget(parts, lock, named.image, report).await.map(Some)
 }
 

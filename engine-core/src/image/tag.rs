@@ -1,5 +1,6 @@
 //! Tag: another name for an image.
 
+use super::facts;
 use super::hold::quiet;
 use super::resolve::resolve;
 use crate::error::{Error, Result};
@@ -18,5 +19,6 @@ pub(super) async fn tag(parts: &Parts, name: &str, tag: &Reference) -> Result<()
     let image = resolve(parts, name).await?;
     parts.images.put(&image, std::slice::from_ref(tag)).await?;
     drop(quiet);
+    facts::tell_tag(parts, &image, tag);
     Ok(())
 }

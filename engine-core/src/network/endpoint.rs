@@ -13,9 +13,10 @@ use super::driver::{Endpoint, NetworkDriver, NetworkPlan, PublishedPort};
 use super::turns::Turn;
 use super::{ipam, list};
 use crate::error::{Error, ErrorKind, Faults, Result};
+use crate::event::{EventKind, SystemEvent};
 use crate::id::{ContainerId, NetworkId, NetworkName, random_hex};
 use crate::parts::Parts;
-use crate::spec::{NetworkSpec, PortSpec, Subnet, Timestamp};
+use crate::spec::{EndpointSpec, NetworkSpec, PortSpec, Subnet, Timestamp};
 use crate::store::networks::NetworkRecord;
 use crate::store::{Durability, Store, Tx, blocking, endpoints, networks};
 
@@ -38,9 +39,25 @@ pub(crate) struct Wiring {
 
 impl Wiring {
     /// Wires the container's network namespace.
-    pub(crate) async fn connect(&self, parts: &Parts, netns: BorrowedFd<'_>) -> Result<()> {
-        Ground::of(parts).connect(self, netns).await
+    pub(crate) async fn connect(
+        &self,
+        parts: &Parts,
+        container: &ContainerId,
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        Ground::of(parts).connect(self, netns).await?;
+        parts.tell(&event("connect", &self.network).with("container", container.as_str()));
+        Ok(())
     }
+}
+
+/// What a container asks of its place.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// Ports to publish.
+    pub(crate) ports: &'a [PortSpec],
+    /// Addresses.
+    pub(crate) endpoint: &'a EndpointSpec,
 }
 
 /// Makes sure that the network is on this host, takes the ports, and leases an address. What the container had there
@@ -53,14 +70,28 @@ pub(crate) async fn reserve(
     parts: &Parts,
     container: &ContainerId,
     network: &NetworkName,
-    ports: &[PortSpec],
+    wish: Wish<'_>,
 ) -> Result<Wiring> {
-    Ground::of(parts).reserve(container, network, ports).await
+    Ground::of(parts).reserve(container, network, wish).await
 }
 
 /// Unwires the container everywhere and gives its addresses back. May be called twice, and goes on past failures.
 pub(crate) async fn release(parts: &Parts, container: &ContainerId) -> Result<()> {
     Ground::of(parts).release(container).await
+}
+
+/// Tells that the container has left these networks.
+pub(crate) fn tell_left(parts: &Parts, networks: &[NetworkRecord], container: &ContainerId) {
+    for network in networks {
+        parts.tell(&event("disconnect", network).with("container", container.as_str()));
+    }
+}
+
+/// Something happened to a network.
+pub(super) fn event(action: &str, network: &NetworkRecord) -> SystemEvent {
+    SystemEvent::now(EventKind::Network, action, network.plan.id.as_str())
+        .with("name", network.plan.name.as_str())
+        .with("type", network.driver.as_str())
 }
 
 /// Unmakes what is on the host and belongs to no record; gives a line for each thing.
@@ -73,11 +104,19 @@ pub(crate) async fn sweep(parts: &Parts) -> Result<Vec<String>> {
 pub(super) struct Ground<'a> {
     pub(super) store: &'a Store,
     pub(super) drivers: &'a BTreeMap<String, Arc<dyn NetworkDriver>>,
+    /// Who is told of what happens.
+    pub(super) listener: Option<&'a Parts>,
 }
 
 impl<'a> Ground<'a> {
     pub(super) fn of(parts: &'a Parts) -> Ground<'a> {
-        Ground { store: &parts.store, drivers: &parts.networks }
+        Ground { store: &parts.store, drivers: &parts.networks, listener: Some(parts) }
+    }
+
+    pub(super) fn tell(&self, event: &SystemEvent) {
+        if let Some(parts) = self.listener {
+            parts.tell(event);
+        }
     }
 
     /// The driver of that name.
@@ -99,28 +138,35 @@ impl<'a> Ground<'a> {
         &self,
         container: &ContainerId,
         network: &NetworkName,
-        ports: &[PortSpec],
+        wish: Wish<'_>,
     ) -> Result<Wiring> {
+        if network.as_str() == DEFAULT && wish.endpoint.address.is_some() {
+            return Err(Error::invalid(
+                format!("network {network}"),
+                "user specified IP address is supported on user defined networks only",
+            )
+            .with_remedy("create a network, and put the container into that"));
+        }
         for _ in 1..ATTEMPTS {
-            match self.try_reserve(container, network, ports).await {
+            match self.try_reserve(container, network, wish).await {
                 // Another process found that it has to be decided anew.
                 Err(e) if e.is(ErrorKind::NotFound) && network.as_str() == DEFAULT => {}
                 reserved => return reserved,
             }
         }
-        self.try_reserve(container, network, ports).await
+        self.try_reserve(container, network, wish).await
     }
 
     async fn try_reserve(
         &self,
         container: &ContainerId,
         network: &NetworkName,
-        ports: &[PortSpec],
+        wish: Wish<'_>,
     ) -> Result<Wiring> {
         let network = self.made(network).await?;
         let driver = self.driver(&network.driver)?;
-        let reservation = driver.reserve(&network.plan, ports).await?;
-        let endpoint = self.lease(container, &network, reservation.ports).await?;
+        let reservation = driver.reserve(&network.plan, wish.ports).await?;
+        let endpoint = self.lease(container, &network, wish.endpoint, reservation.ports).await?;
         let teardown = driver.teardown(&network.plan, &endpoint);
         Ok(Wiring { network, endpoint, held: reservation.held, teardown })
     }
@@ -214,14 +260,15 @@ impl<'a> Ground<'a> {
         self.driver(&network.driver)?.remove(&network.plan).await
     }
 
-    /// Leases the lowest free address, in one transaction.
+    /// Leases the address that is wanted, or else the lowest that is free, in one transaction.
     async fn lease(
         &self,
         container: &ContainerId,
         network: &NetworkRecord,
+        wanted: &EndpointSpec,
         ports: Vec<PublishedPort>,
     ) -> Result<Endpoint> {
-        let (container, plan) = (container.clone(), network.plan.clone());
+        let (container, plan, wanted) = (container.clone(), network.plan.clone(), wanted.clone());
         let store = self.store.clone();
         blocking(move || {
             let _turn = Turn::to_record(store.root())?;
@@ -232,8 +279,11 @@ impl<'a> Ground<'a> {
                 }
                 endpoints::leave(tx, &container, &plan.id)?;
                 let others = endpoints::of_container(tx, &container)?.len();
-                let address = free_address(tx, &plan)?;
-                let mac = ipam::mac(address);
+                let address = match wanted.address {
+                    Some(address) => wanted_address(tx, &plan, address)?,
+                    None => free_address(tx, &plan)?,
+                };
+                let mac = wanted.mac.unwrap_or_else(|| ipam::mac(address));
                 let endpoint = Endpoint {
                     id: random_hex::<32>()?,
                     interface: format!("eth{others}"),
@@ -265,13 +315,14 @@ impl<'a> Ground<'a> {
             return Ok(());
         }
         let mut faults = Faults::new();
-        let mut undone = Vec::with_capacity(places.len());
+        let (mut undone, mut left) = (Vec::with_capacity(places.len()), Vec::new());
         for (network, endpoint) in places {
             if let Some(network) = network {
                 match self.driver(&network.driver) {
                     Ok(driver) => faults.note(driver.disconnect(&network.plan, &endpoint).await),
                     Err(e) => faults.note::<()>(Err(e)),
                 }
+                left.push(event("disconnect", &network).with("container", container.as_str()));
             }
             undone.push(endpoint.id);
         }
@@ -286,6 +337,7 @@ impl<'a> Ground<'a> {
             Ok(())
         };
         faults.note(self.store.write(Durability::Relaxed, give_back).await);
+        left.iter().for_each(|event| self.tell(event));
         faults.into_result()
     }
 
@@ -335,6 +387,20 @@ fn insert(tx: &Tx<'_>, record: NetworkRecord) -> Result<Outcome> {
 /// The subnets of the recorded networks.
 fn subnets(tx: &Tx<'_>) -> Result<Vec<Subnet>> {
     Ok(networks::list(tx)?.into_iter().filter_map(|network| network.plan.subnet).collect())
+}
+
+/// The address, if it is one of the network's and nobody has it.
+fn wanted_address(tx: &Tx<'_>, plan: &NetworkPlan, address: Ipv4Addr) -> Result<Ipv4Addr> {
+    let subject = || format!("address {address} in network {}", plan.name);
+    if !plan.subnet.is_some_and(|subnet| ipam::is_host(subnet, address)) {
+        return Err(Error::invalid(subject(), "it is no address of the network's subnet"));
+    }
+    if plan.gateway == Some(address) || endpoints::addresses(tx, &plan.id)?.contains(&address) {
+        return Err(Error::new(ErrorKind::InUse, subject())
+            .because("Address already in use")
+            .with_remedy("choose another one, or leave the choice to the engine"));
+    }
+    Ok(address)
 }
 
 fn free_address(tx: &Tx<'_>, plan: &NetworkPlan) -> Result<Ipv4Addr> {

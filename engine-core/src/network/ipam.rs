@@ -53,6 +53,12 @@ pub(super) fn free_address(plan: &NetworkPlan, leased: &[Ipv4Addr]) -> Result<Ip
     Err("all its addresses are leased")
 }
 
+/// Whether a host of the subnet can have the address.
+pub(super) fn is_host(subnet: Subnet, address: Ipv4Addr) -> bool {
+    let edge = subnet.prefix() < 31 && (address == subnet.network() || address == subnet.broadcast());
+    subnet.contains(address) && !edge
+}
+
 /// The hardware address that goes with an address, as Docker made them: locally administered, and the same whenever
 /// the address is, so that no neighbour remembers a wrong one.
 pub(super) fn mac(address: Ipv4Addr) -> [u8; 6] {
@@ -126,6 +132,15 @@ mod tests {
     fn the_largest_subnet_does_not_take_long() {
         let plan = plan("10.0.0.0/8", None);
         assert_eq!(free_address(&plan, &[]), Ok([10, 0, 0, 2].into()));
+    }
+
+    #[test]
+    fn the_edges_of_a_subnet_are_no_host_s() {
+        let hosts = |text: &str| {
+            let around = (0..8).map(|last| Ipv4Addr::new(10, 0, 0, last));
+            around.filter(|address| is_host(subnet(text), *address)).count()
+        };
+        assert_eq!((hosts("10.0.0.0/30"), hosts("10.0.0.0/31"), hosts("10.0.0.4/32")), (2, 2, 1));
     }
 
     proptest! {

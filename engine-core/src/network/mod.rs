@@ -23,6 +23,7 @@ use std::sync::Arc;
 use self::endpoint::{DEFAULT, Ground};
 pub use self::info::{ConfigFrom, Ipam, IpamConfig, Member, NetworkInfo};
 use crate::error::{Error, ErrorKind, Faults, Result};
+use crate::event::EventKind;
 use crate::id::{ContainerId, NetworkName};
 use crate::parts::Parts;
 use crate::spec::{Filter, NetworkSpec};
@@ -83,7 +84,9 @@ impl Networks {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for other filters.
     pub async fn prune(&self, filter: &Filter) -> Result<Vec<NetworkName>> {
-        Ground::of(&self.parts).prune(filter).await
+        let pruned = Ground::of(&self.parts).prune(filter).await?;
+        self.parts.tell_prune(EventKind::Network, 0);
+        Ok(pruned)
     }
 }
 
@@ -118,6 +121,7 @@ impl Ground<'_> {
             let _ = driver.remove(&record.plan).await;
             return Err(e);
         }
+        self.tell(&endpoint::event("create", &record));
         Ok(NetworkInfo::of(&record, []))
     }
 
@@ -142,6 +146,7 @@ impl Ground<'_> {
             .await?;
         let network = removed.ok_or_else(|| Error::not_found(format!("network {name}")))?;
         self.driver(&network.driver)?.remove(&network.plan).await?;
+        self.tell(&endpoint::event("destroy", &network));
         Ok(info)
     }
 

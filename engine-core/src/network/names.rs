@@ -120,6 +120,15 @@ ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 ";
 
+/// A container that another one is linked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Linked {
+    /// Its address.
+    pub(crate) address: Ipv4Addr,
+    /// What it is called.
+    pub(crate) names: Vec<String>,
+}
+
 /// What goes to a container's `/etc/hosts`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hosts<'a> {
@@ -131,6 +140,8 @@ pub(crate) struct Hosts<'a> {
     pub(crate) domainname: Option<&'a str>,
     /// Further lines.
     pub(crate) extra: &'a [ExtraHost],
+    /// Containers that it is linked to.
+    pub(crate) links: &'a [Linked],
     /// The host as the container sees it.
     pub(crate) gateway: Option<Ipv4Addr>,
 }
@@ -150,6 +161,10 @@ impl Hosts<'_> {
                     .with_remedy("give the host's address, or use a network that has a gateway")
             })?;
             text.push_str(&format!("{address}\t{}\n", host.name));
+        }
+        for Linked { address, names } in self.links {
+            names.iter().try_for_each(|name| check("linked host", name))?;
+            text.push_str(&format!("{address}\t{}\n", names.join(" ")));
         }
         check("host name", self.hostname)?;
         if let Some(address) = self.address {
@@ -227,15 +242,18 @@ mod tests {
             hostname: "web",
             domainname: Some("example.org"),
             extra: &extra,
+            links: &[Linked { address: [172, 17, 0, 3].into(), names: vec!["db".into(), "sql".into()] }],
             gateway: Some([172, 17, 0, 1].into()),
         };
         let text = hosts.text().expect("is written");
         assert!(text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"));
-        assert!(text.ends_with("10.0.0.9\tdb\n::9\tsix\n172.17.0.1\tme\n172.17.0.2\tweb.example.org web\n"));
+        assert!(text.ends_with(
+            "10.0.0.9\tdb\n::9\tsix\n172.17.0.1\tme\n172.17.0.3\tdb sql\n172.17.0.2\tweb.example.org web\n"
+        ));
         let error = Hosts { gateway: None, ..hosts }.text().expect_err("there is no gateway");
         assert!(error.remedy().is_some());
         Hosts { hostname: "web\n10.0.0.1 bank", ..hosts }.text().expect_err("a second line");
-        let alone = Hosts { address: None, domainname: None, extra: &[], ..hosts };
+        let alone = Hosts { address: None, domainname: None, extra: &[], links: &[], ..hosts };
         assert_eq!(alone.text().expect("is written"), HOSTS);
     }
 

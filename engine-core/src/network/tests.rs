@@ -31,13 +31,18 @@ impl Process {
     }
 
     fn ground(&self) -> Ground<'_> {
-        Ground { store: &self.store, drivers: &self.drivers }
+        Ground { store: &self.store, drivers: &self.drivers, listener: None }
     }
 
     /// A container that exists, and no more.
     fn container(&self, name: &str) -> ContainerId {
         let id = ContainerId::random().expect("random");
-        let record = ContainerRecord { spec: ContainerSpec::directory("/"), image: None, chain: Vec::new() };
+        let record = ContainerRecord {
+            spec: ContainerSpec::directory("/"),
+            image: None,
+            chain: Vec::new(),
+            image_labels: Default::default(),
+        };
         let name = name.parse().expect("a name");
         let inserted = self.store.write_now(Durability::Relaxed, |tx| {
             containers::insert(tx, &id, &name, Timestamp::now(), &record)
@@ -52,7 +57,9 @@ impl Process {
         network: &str,
         ports: &[PortSpec],
     ) -> crate::Result<Wiring> {
-        self.ground().reserve(container, &name(network), ports).await
+        let endpoint = Default::default();
+        let wish = super::endpoint::Wish { ports, endpoint: &endpoint };
+        self.ground().reserve(container, &name(network), wish).await
     }
 }
 

@@ -12,6 +12,7 @@ use super::driver::{Bundle, ExecBundle, ExitRecord, Place, Runtime, State};
 use super::session::{Frame, Session};
 use crate::error::ErrorKind;
 use crate::spec::{AttachSpec, Signal, TerminalSize};
+use crate::sys::beneath::RootDir;
 
 /// No check waits longer for a word.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +45,9 @@ pub async fn all(candidate: &dyn Candidate) {
     exec_runs_beside_the_program(candidate).await;
     exec_takes_input_to_its_end(candidate).await;
     exec_that_cannot_run_is_told_apart(candidate).await;
+    a_paused_container_holds_still_and_goes_on(candidate).await;
+    a_paused_container_can_be_ended(candidate).await;
+    its_files_are_seen_from_outside(candidate).await;
     what_does_not_run_says_so(candidate).await;
     a_place_can_be_used_again(candidate).await;
 }
@@ -300,6 +304,86 @@ pub async fn exec_that_cannot_run_is_told_apart(candidate: &dyn Candidate) {
     candidate.runtime().delete(&place).await.expect("deletes");
 }
 
+fn is_paused(candidate: &dyn Candidate, place: &Place) -> bool {
+    matches!(state(candidate, place), State::Running { paused: true, .. })
+}
+
+/// It does nothing while it is paused, neither do those that exec has run, and then does what it would have done.
+pub async fn a_paused_container_holds_still_and_goes_on(candidate: &dyn Candidate) {
+    let script = "trap 'echo caught' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done";
+    let (place, mut session) = converse(candidate, candidate.bundle(&["sh", "-c", script])).await;
+    let beside = candidate.exec(&["sh", "-c", "while :; do echo beside; sleep 0.01; done"]);
+    let mut beside = candidate.runtime().exec(&place, beside).await.expect("executes");
+    hear(&mut session, "3").await;
+    hear(&mut beside, "beside").await;
+    assert!(!is_paused(candidate, &place));
+    candidate.runtime().resume(&place).await.expect("one that is not paused is left as it is");
+    for _ in 0..2 {
+        candidate.runtime().pause(&place).await.expect("pauses");
+        assert!(is_paused(candidate, &place));
+        candidate.runtime().kill(&place, Signal::TERM).await.expect("is sent");
+        for session in [&mut session, &mut beside] {
+            // What was said before is on its way still.
+            while let Ok(said) = tokio::time::timeout(Duration::from_millis(300), session.next()).await {
+                let said = said.expect("talks");
+                assert!(matches!(said, Some(Frame::Stdout(_))), "{said:?} from one that is paused");
+            }
+        }
+        candidate.runtime().resume(&place).await.expect("goes on");
+        assert!(!is_paused(candidate, &place));
+        hear(&mut session, "caught").await;
+        hear(&mut beside, "beside").await;
+    }
+    candidate.runtime().delete(&place).await.expect("deletes");
+}
+
+/// By a signal that means its end, and by being taken away; and what is built in its place is not paused.
+pub async fn a_paused_container_can_be_ended(candidate: &dyn Candidate) {
+    let first = candidate.bundle(&["sh", "-c", "trap 'exit 6' TERM; while :; do sleep 0.01; done"]);
+    let mut second = candidate.bundle(&["sleep", "1000"]);
+    second.place = first.place.clone();
+    let place = begin(candidate, first).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    candidate.runtime().pause(&place).await.expect("pauses");
+    candidate.runtime().end(&place, Signal::TERM).await.expect("is sent");
+    let ended = tokio::time::timeout(PATIENCE, candidate.runtime().wait(&place)).await;
+    let record = ended.expect("it ends").expect("waits").expect("ended with a record");
+    assert_eq!(record.code, 6);
+
+    begin(candidate, second).await;
+    candidate.runtime().pause(&place).await.expect("pauses");
+    candidate.runtime().end(&place, Signal::KILL).await.expect("is sent");
+    let ended = tokio::time::timeout(PATIENCE, candidate.runtime().wait(&place)).await;
+    assert_eq!(ended.expect("it ends").expect("waits").map(|record| record.code), Some(137));
+
+    candidate.runtime().delete(&place).await.expect("deletes");
+
+    let (paused, mut third) = (candidate.bundle(&["sleep", "1000"]), candidate.bundle(&["true"]));
+    third.place = paused.place.clone();
+    let place = begin(candidate, paused).await;
+    candidate.runtime().pause(&place).await.expect("pauses");
+    tokio::time::timeout(PATIENCE, candidate.runtime().delete(&place)).await.expect("ends").expect("deletes");
+    begin(candidate, third).await;
+    assert!(!is_paused(candidate, &place));
+    candidate.runtime().wait(&place).await.expect("waits");
+    candidate.runtime().delete(&place).await.expect("deletes");
+}
+
+/// Its root is that of its processes, with what is mounted in it, and not the host's; not before it runs, nor after.
+pub async fn its_files_are_seen_from_outside(candidate: &dyn Candidate) {
+    let bundle = candidate.bundle(&["/bin/sh", "-c", "echo own > /seen; echo up; read line"]);
+    let (place, mut session) = converse(candidate, bundle).await;
+    hear(&mut session, "up").await;
+    let root = RootDir::from(candidate.runtime().root(&place).await.expect("it runs"));
+    let file = root.open_file("/seen".as_ref(), rustix::fs::OFlags::RDONLY).expect("is there");
+    assert_eq!(std::io::read_to_string(file).expect("reads"), "own\n");
+    assert!(!std::path::Path::new("/seen").exists(), "it is the host's root");
+    candidate.runtime().kill(&place, Signal::KILL).await.expect("kills");
+    candidate.runtime().wait(&place).await.expect("ends");
+    assert!(candidate.runtime().root(&place).await.is_err_and(|e| e.is(ErrorKind::Conflict)));
+    candidate.runtime().delete(&place).await.expect("deletes");
+}
+
 /// A container that never was, and one that has ended.
 pub async fn what_does_not_run_says_so(candidate: &dyn Candidate) {
     let never = candidate.bundle(&["true"]).place;
@@ -315,9 +399,11 @@ pub async fn what_does_not_run_says_so(candidate: &dyn Candidate) {
             candidate.runtime().resize(&place, TerminalSize { rows: 1, columns: 1 }).await.err(),
             candidate.runtime().exec(&place, candidate.exec(&["true"])).await.err(),
             candidate.runtime().update(&place, &Default::default()).await.err(),
+            candidate.runtime().pause(&place).await.err(),
+            candidate.runtime().resume(&place).await.err(),
         ]
         .map(|error| error.map(|e| e.kind()));
-        assert_eq!(kinds, [Some(ErrorKind::Conflict); 5]);
+        assert_eq!(kinds, [Some(ErrorKind::Conflict); 7]);
         candidate.runtime().delete(&place).await.expect("deletes");
     }
 }

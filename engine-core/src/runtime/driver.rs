@@ -9,20 +9,27 @@
 //! and goes away before `start` leaves nothing behind. After `start` the container goes on without its caller
 //! ([`Lifetime::Detached`]) or ends with it ([`Lifetime::WithEngine`]).
 //!
+//! A container with a policy is started again by its monitor, without its caller: [`Runtime::wait`] waits for its real
+//! end, [`Runtime::wait_next`] for that of its program. Only [`Runtime::end`] overrules the policy.
+//!
 //! **State is derived**, never stored: see [`Runtime::state`]. When the program has ended, and its output has been
 //! read to the end and logged, the exit record is written at [`Place::exit_record`]; only then do waiters hear of it.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
-use crate::error::Result;
+use super::usage::Usage;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::spec::{AttachSpec, Lifetime, RootMount, Signal, TerminalSize, Timestamp};
+use crate::spec::{
+    AttachSpec, HealthStatus, Lifetime, RestartPolicy, RootMount, Signal, TerminalSize, Timestamp,
+};
 
 /// Where a container is found on this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +42,9 @@ pub struct Place {
     pub exit_record: PathBuf,
     /// Its group in the cgroup tree, from the tree's root: `/engine/<id>`.
     pub cgroup: String,
+    /// The name of the runtime that runs it; the engine's own unless given.
+    #[serde(default)]
+    pub runtime: Option<String>,
 }
 
 /// All that is needed to build a container: an OCI bundle, and what the specification leaves to the caller.
@@ -62,10 +72,48 @@ pub struct Bundle {
     pub lifetime: Lifetime,
     /// Make the exit record durable before telling of it; needless for a container that removes itself.
     pub durable: bool,
-    /// Descriptors to keep open for as long as the container lives: the host's ports.
+    /// Descriptors to keep open for as long as the container lives: the host's ports, and what the configuration names
+    /// as `/proc/<this process>/fd/<number>`: namespaces to join, and sources of mounts.
     pub held: Vec<OwnedFd>,
     /// Netlink messages to send when it has ended; see [`NetworkDriver::teardown`](crate::NetworkDriver::teardown).
     pub teardown: Vec<Vec<u8>>,
+    /// When to start it again by itself. What it has in the network stays then.
+    pub restart: RestartPolicy,
+    /// How to tell whether it is well.
+    pub health: Option<HealthCheck>,
+    /// Where to tell what happens to it by itself; nowhere if nobody wants to know.
+    pub events: Option<EventSource>,
+    /// The mount namespace of a container whose `/dev/shm` is this one's too.
+    pub shm: Option<OwnedFd>,
+}
+
+/// A command that is run in a container again and again, as its program is, and tells by its exit code whether the
+/// container is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The command and its arguments.
+    pub args: Vec<String>,
+    /// Between two checks.
+    pub interval: Duration,
+    /// How long a check may take.
+    pub timeout: Duration,
+    /// For so long after the start a failure does not count.
+    pub start_period: Duration,
+    /// Between two checks in that time, until one has said that all is well.
+    pub start_interval: Duration,
+    /// So many failures in a row make it unhealthy.
+    pub retries: u32,
+    /// The file that the last results are written to, in docker's form.
+    pub results: PathBuf,
+}
+
+/// The journal of events, and how it describes a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSource {
+    /// The journal; see `engine_shim::journal`.
+    pub journal: PathBuf,
+    /// Members of a JSON object: `"name":"web"`.
+    pub attributes: String,
 }
 
 /// Who runs a program.
@@ -88,6 +136,32 @@ pub struct Streams {
     pub stdin_once: bool,
     /// The file its output is logged to, in Docker's `json-file` format.
     pub log: Option<PathBuf>,
+    /// How it is logged.
+    pub logging: Logging,
+}
+
+/// How output is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// The file is put aside when it has so many bytes: it becomes `.1`, that `.2`, and so on.
+    pub max_size: Option<u64>,
+    /// So many files are kept, the current one included; the oldest go. Zero is one.
+    pub max_files: u32,
+    /// Compress what was put aside: it becomes `.1.gz`.
+    pub compress: bool,
+    /// What every entry says besides: a member of a JSON object with a comma after it, `"attrs":{"tag":"x"},`.
+    pub attributes: String,
+    /// The host's journal, which is told every line too.
+    pub journal: Option<HostJournal>,
+}
+
+/// The journal of the host, which speaks the native protocol of systemd's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostJournal {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Fields of every entry, each in a line of its own: `CONTAINER_NAME=web`.
+    pub fields: String,
 }
 
 /// What [`Runtime::create`] made.
@@ -103,10 +177,14 @@ pub struct Created {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Its monitor lives; the first process, in the host's numbers, once it is known.
+    /// Its monitor lives: its program runs, or will again in a moment.
     Running {
-        /// The process.
+        /// The first process, in the host's numbers, if there is one and it is known.
         pid: Option<u32>,
+        /// What the monitor tells of it, once it does.
+        status: Option<Status>,
+        /// Its processes are held still.
+        paused: bool,
     },
     /// It ended, and the record says how.
     Exited(ExitRecord),
@@ -114,7 +192,22 @@ pub enum State {
     Absent,
 }
 
-/// How a container ended.
+/// What a monitor tells of a container while it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The program has ended and is started again in a moment.
+    pub restarting: bool,
+    /// When the program was started last.
+    pub started: Timestamp,
+    /// How often it was started again by itself.
+    pub restarts: u32,
+    /// Whether it is well, if somebody checks.
+    pub health: Option<HealthStatus>,
+    /// How the program ended last, if it was started again since or will be.
+    pub last: Option<ExitRecord>,
+}
+
+/// How a container's program ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// Which run it was.
@@ -125,6 +218,51 @@ pub struct ExitRecord {
     pub oom_killed: bool,
     /// When.
     pub finished: Timestamp,
+    /// When the program was started, if that is known.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// How often it was started again by itself.
+    #[serde(default)]
+    pub restarts: u32,
+    /// The program will be started again in a moment.
+    #[serde(default)]
+    pub again: bool,
+    /// Why it could not be started again, if that is how it ended.
+    #[serde(default)]
+    pub failure: Option<String>,
+}
+
+impl ExitRecord {
+    /// Of a program that ended so, and of which no more is known.
+    pub fn new(run: u64, code: i32, finished: Timestamp) -> ExitRecord {
+        ExitRecord {
+            run,
+            code,
+            oom_killed: false,
+            finished,
+            started: None,
+            restarts: 0,
+            again: false,
+            failure: None,
+        }
+    }
+}
+
+/// The kinds of namespaces that containers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceKind {
+    /// Control groups.
+    Cgroup,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Mounts.
+    Mount,
+    /// The network.
+    Network,
+    /// Processes.
+    Pid,
+    /// The host name.
+    Uts,
 }
 
 /// Another process for a running container.
@@ -142,6 +280,19 @@ pub struct ExecBundle {
     pub terminal_size: Option<TerminalSize>,
     /// Nobody reads its output; it runs on when the caller goes.
     pub detach: bool,
+    /// Where its begin and its end are told.
+    pub events: Option<ExecEvents>,
+}
+
+/// What the events of a process in a container say.
+#[derive(Clone, Debug)]
+pub struct ExecEvents {
+    /// The journal that they are appended to; see [`System::events`](crate::System::events).
+    pub journal: PathBuf,
+    /// What its begin is called, `exec_start: sh`, as the inside of a JSON string.
+    pub start: String,
+    /// What they say of the process and its container, as the members of a JSON object.
+    pub attributes: String,
 }
 
 /// Runs containers.
@@ -178,9 +329,54 @@ pub trait Runtime: Send + Sync {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
     async fn kill(&self, place: &Place, signal: Signal) -> Result<()>;
 
-    /// Waits until the container has ended, and gives its record. Returns at once if it has; `None` if its monitor
-    /// ended without a record.
+    /// As [`Runtime::kill`]; and whatever its policy says, the container is not started again. That works too while it
+    /// waits to be, and while it is paused: it goes on, to hear the signal.
+    async fn end(&self, place: &Place, signal: Signal) -> Result<()> {
+        self.kill(place, signal).await
+    }
+
+    /// Holds all processes of the container still, those of exec with it, until [`Runtime::resume`] or [`Runtime::end`].
+    /// A signal is heard when it goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run;
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) if a process cannot be held, and then all of them go on;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that cannot.
+    async fn pause(&self, place: &Place) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, format!("pausing container {}", place.id.short()))
+            .because("its runtime cannot hold processes still"))
+    }
+
+    /// Lets a paused container go on. One that is not paused is left as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn resume(&self, place: &Place) -> Result<()> {
+        let _ = place;
+        Ok(())
+    }
+
+    /// Waits until the container has ended for good, and gives its record. Returns at once if it has; `None` if its
+    /// monitor ended without a record.
     async fn wait(&self, place: &Place) -> Result<Option<ExitRecord>>;
+
+    /// Waits until its program ends, or the container does; see [`ExitRecord::again`].
+    async fn wait_next(&self, place: &Place) -> Result<Option<ExitRecord>> {
+        self.wait(place).await
+    }
+
+    /// Changes when a container, which lives, is started again by itself. What was decided already stays so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run, and
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that starts nothing by itself.
+    async fn set_restart(&self, place: &Place, policy: RestartPolicy) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("restart policy {policy} of container {}", place.id.short()),
+        )
+        .because("its runtime does not start containers again by itself"))
+    }
 
     /// Changes the size of the container's terminal.
     async fn resize(&self, place: &Place, size: TerminalSize) -> Result<()>;
@@ -192,8 +388,37 @@ pub trait Runtime: Send + Sync {
     /// run.
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
 
+    /// The root directory of a running container as its processes see it: names resolved beneath it (and only so: its
+    /// processes rename things meanwhile) cross into its mounts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn root(&self, place: &Place) -> Result<OwnedFd>;
+
+    /// Namespaces of a running container, one for each of `kinds` and in their order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not run.
+    async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>>;
+
+    /// What a running container uses right now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    async fn usage(&self, place: &Place) -> Result<Usage>;
+
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;
+
+    /// All processes of a running container, in the host's numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that does not know them.
+    async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
+        Err(Error::new(ErrorKind::Unsupported, format!("the processes of container {}", place.id.short()))
+            .because("its runtime does not tell them"))
+    }
 
     /// Kills what is left of the container and takes away all that the runtime made for it, the exit record
     /// excepted. May be called twice, and for a container that never was.

@@ -1,6 +1,7 @@
 //! A conversation with a process: its standard streams, and how it ended.
 
 use bytes::{Bytes, BytesMut};
+use engine_shim::record::Record;
 use engine_shim::wire::{self, Kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -175,6 +176,7 @@ impl SessionOutput {
                 Kind::Stdout => return Ok(Some(Frame::Stdout(payload))),
                 Kind::Stderr => return Ok(Some(Frame::Stderr(payload))),
                 Kind::Exited => return exit(&payload).map(|record| Some(Frame::Exited(record))),
+                Kind::Restarting => return restarting(&payload).map(|record| Some(Frame::Exited(record))),
                 _ => {}
             }
         }
@@ -210,18 +212,28 @@ impl SessionOutput {
 
 /// The record in the payload of an exit frame.
 pub(crate) fn exit(payload: &[u8]) -> Result<ExitRecord> {
-    let exit = wire::Exit::decode(payload)
+    let record = Record::decode(payload)
         .ok_or_else(|| Error::internal("the connection to the process", "its last frame is too short"))?;
-    Ok(exit.into())
+    Ok(record.into())
+}
+
+/// The record in the payload of a frame that tells of a program that will be started again.
+pub(crate) fn restarting(payload: &[u8]) -> Result<ExitRecord> {
+    exit(payload).map(|record| ExitRecord { again: true, ..record })
+}
+
+impl From<Record> for ExitRecord {
+    /// Without the failure, which needs words.
+    fn from(record: Record) -> ExitRecord {
+        let started = (record.started > 0).then(|| Timestamp::from_nanos(record.started));
+        ExitRecord { started, restarts: record.restarts, ..record.exit.into() }
+    }
 }
 
 impl From<wire::Exit> for ExitRecord {
     fn from(exit: wire::Exit) -> ExitRecord {
-        ExitRecord {
-            run: exit.run,
-            code: exit.code,
-            oom_killed: exit.oom_killed,
-            finished: Timestamp::from_nanos(exit.finished),
-        }
+        let oom_killed = exit.oom_killed;
+        let record = ExitRecord::new(exit.run, exit.code, Timestamp::from_nanos(exit.finished));
+        ExitRecord { oom_killed, ..record }
     }
 }

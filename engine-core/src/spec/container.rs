@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DnsSpec, ExtraHost, HealthSpec, IpcMode, MountSpec, NamespaceMode, NetworkMode, Platform, PortSpec,
-    Resources, RestartPolicy, SecuritySpec, Signal, TerminalSize,
+    DnsSpec, EndpointSpec, ExtraHost, HealthSpec, IpcMode, LinkSpec, MountSpec, NamespaceMode, NetworkMode,
+    Platform, PortSpec, Resources, RestartPolicy, SecuritySpec, Signal, TerminalSize,
 };
 use crate::id::ContainerName;
 
@@ -78,12 +78,21 @@ pub struct ContainerSpec {
     /// Volumes, bind mounts and file systems in memory.
     #[serde(default)]
     pub mounts: Vec<MountSpec>,
+    /// Containers whose volumes and bind mounts it has too: `NAME[:ro|rw]`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub volumes_from: Vec<String>,
     /// The root file system is read-only.
     #[serde(default)]
     pub read_only: bool,
     /// Where it stands in the network.
     #[serde(default)]
     pub network: NetworkMode,
+    /// What it asks of its place in the network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub endpoint: EndpointSpec,
+    /// Running containers of the same network that it is told the addresses of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub links: Vec<LinkSpec>,
     /// Published ports.
     #[serde(default)]
     pub ports: Vec<PortSpec>,
@@ -108,6 +117,9 @@ pub struct ContainerSpec {
     /// Whose control groups it sees.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cgroupns: NamespaceMode,
+    /// The runtime that runs it, by name; the engine's own unless given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime: Option<String>,
     /// Limits.
     #[serde(default)]
     pub resources: Resources,
@@ -195,9 +207,9 @@ pub enum Lifetime {
 /// What becomes of a container's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
-    /// `json-file` or `none`.
+    /// `json-file`, `local`, `journald` or `none`.
     pub driver: String,
-    /// Options of the driver.
+    /// Options of the driver, docker's: `max-size`, `max-file`, `compress`, `labels`, `env`, `tag`.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
 }
@@ -235,8 +247,11 @@ impl ContainerSpec {
             open_stdin: false,
             stdin_once: false,
             mounts: Vec::new(),
+            volumes_from: Vec::new(),
             read_only: false,
             network: NetworkMode::default(),
+            endpoint: EndpointSpec::default(),
+            links: Vec::new(),
             ports: Vec::new(),
             publish_all: false,
             dns: DnsSpec::default(),
@@ -245,6 +260,7 @@ impl ContainerSpec {
             ipc: IpcMode::default(),
             uts: NamespaceMode::default(),
             cgroupns: NamespaceMode::default(),
+            runtime: None,
             resources: Resources::default(),
             cgroup_parent: None,
             security: SecuritySpec::default(),

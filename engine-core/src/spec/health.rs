@@ -24,6 +24,29 @@ pub struct HealthSpec {
     pub retries: Option<u32>,
 }
 
+/// Whether a container is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// No check has said so yet.
+    Starting,
+    /// The last check said so.
+    Healthy,
+    /// Too many checks in a row failed.
+    Unhealthy,
+}
+
+impl HealthStatus {
+    /// As docker writes it: `healthy`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HealthStatus::Starting => "starting",
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 /// What is run to check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -64,6 +64,9 @@ pub struct VolumeMountSpec {
     pub name: Option<VolumeName>,
     /// Do not copy the image's content at the target into the volume while it is empty.
     pub no_copy: bool,
+    /// The part of it that is mounted, a path in it that is there; all of it unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
     /// The driver for a volume that has to be created; `local` unless given.
     pub driver: Option<String>,
     /// Options of the driver for a volume that has to be created.
@@ -84,6 +87,9 @@ pub struct BindSpec {
     pub propagation: Propagation,
     /// Whether mounts below the source come along.
     pub recursive: bool,
+    /// A read-only mount leaves the mounts below it as they are.
+    #[serde(default)]
+    pub writable_below: bool,
 }
 
 impl BindSpec {
@@ -94,6 +100,7 @@ impl BindSpec {
             create_source: false,
             propagation: Propagation::Private,
             recursive: true,
+            writable_below: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::id::NetworkName;
 
 /// Where a container stands in the network.
@@ -21,6 +21,8 @@ pub enum NetworkMode {
     Host,
     /// In a namespace of its own with nothing but loopback.
     None,
+    /// In the namespace of another container, by name or identifier.
+    Container(String),
 }
 
 impl Default for NetworkMode {
@@ -40,11 +42,11 @@ impl FromStr for NetworkMode {
             "" | "default" | "bridge" => Ok(NetworkMode::default()),
             "host" => Ok(NetworkMode::Host),
             "none" => Ok(NetworkMode::None),
-            _ if text.starts_with("container:") => {
-                Err(Error::new(ErrorKind::Unsupported, format!("network {text:?}"))
-                    .because("the network of another container cannot be joined"))
-            }
-            name => name.parse().map(NetworkMode::Network),
+            "container:" => Err(Error::invalid(format!("network {text:?}"), "it names no container")),
+            _ => match text.strip_prefix("container:") {
+                Some(name) => Ok(NetworkMode::Container(name.to_owned())),
+                None => text.parse().map(NetworkMode::Network),
+            },
         }
     }
 }
@@ -55,6 +57,7 @@ impl fmt::Display for NetworkMode {
             NetworkMode::Network(name) => write!(f, "{name}"),
             NetworkMode::Host => f.write_str("host"),
             NetworkMode::None => f.write_str("none"),
+            NetworkMode::Container(name) => write!(f, "container:{name}"),
         }
     }
 }
@@ -69,6 +72,43 @@ pub struct DnsSpec {
     pub search: Vec<String>,
     /// Options for the resolver, as resolv.conf(5) has them.
     pub options: Vec<String>,
+}
+
+/// What a container asks of its place in a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct EndpointSpec {
+    /// Its address; a free one unless given.
+    pub address: Option<Ipv4Addr>,
+    /// Its hardware address; one that follows from the address unless given.
+    pub mac: Option<[u8; 6]>,
+}
+
+/// A container whose address another one is told, under its name and another: docker's `--link`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSpec {
+    /// The container, by name or identifier.
+    pub container: String,
+    /// What it is called in the other one.
+    pub alias: String,
+}
+
+impl FromStr for LinkSpec {
+    type Err = Error;
+
+    /// `NAME[:ALIAS]`.
+    fn from_str(text: &str) -> Result<LinkSpec> {
+        let bad = |reason: &str| Error::invalid(format!("link {text:?}"), reason);
+        let (container, alias) = text.split_once(':').unwrap_or((text, text));
+        let container = container.strip_prefix('/').unwrap_or(container);
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        if !plain(container) || !plain(alias) || alias.contains(':') {
+            return Err(bad("must look like NAME or NAME:ALIAS"));
+        }
+        Ok(LinkSpec { container: container.to_owned(), alias: alias.to_owned() })
+    }
 }
 
 /// A line for a container's `/etc/hosts`.

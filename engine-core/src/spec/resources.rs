@@ -25,6 +25,12 @@ pub struct Resources {
     pub cpu_quota: Option<i64>,
     /// The period of the quota, in microseconds.
     pub cpu_period: Option<u64>,
+    /// The period of real-time scheduling, in microseconds. cgroup v1 only, and few kernels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_period: Option<u64>,
+    /// Microseconds in each such period in which real-time processes may run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_runtime: Option<i64>,
     /// Processors, in billionths: 1.5 processors are 1_500_000_000. In place of quota and period.
     pub nano_cpus: Option<u64>,
     /// The processors it may run on: `0-3,5`.

@@ -19,6 +19,16 @@ pub struct SecuritySpec {
     pub no_new_privileges: bool,
     /// Leave nothing of `/proc` and `/sys` masked or read-only.
     pub unmask_system_paths: bool,
+    /// Its control groups are writable inside. For control groups of version 2.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub writable_cgroups: bool,
+    /// The profile of AppArmor that confines it. The engine has none: on a host with AppArmor only `unconfined` can be
+    /// had, and on one without it means nothing, as with docker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
+    /// Options of SELinux for its labels, likewise: on a host with SELinux only `disable` can be had.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// Devices of the host it may use.
     pub devices: Vec<DeviceSpec>,
     /// Further rules for devices, as `--device-cgroup-rule` takes them: `c 1:3 mr`.

@@ -62,6 +62,33 @@ pub fn human_duration(length: std::time::Duration) -> String {
     }
 }
 
+/// A length of time as Go writes it, and docker with it: `1h0m0s`, `1.5s`, `300ms`.
+pub fn go_duration(length: std::time::Duration) -> String {
+    let nanos = length.as_nanos();
+    let decimal = |unit: u128, name: &str| {
+        let text = format!("{}.{:09}", nanos / unit, nanos % unit * (1_000_000_000 / unit));
+        format!("{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
+    };
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    match nanos {
+        ..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => decimal(1_000, "µs"),
+        1_000_000..1_000_000_000 => decimal(1_000_000, "ms"),
+        _ => {
+            let (seconds, part) = (length.as_secs(), length.subsec_nanos());
+            let rest = format!("{}.{part:09}", seconds % 60);
+            let rest = rest.trim_end_matches('0').trim_end_matches('.');
+            match (seconds / 3600, seconds / 60 % 60) {
+                (0, 0) => format!("{rest}s"),
+                (0, minutes) => format!("{minutes}m{rest}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{rest}s"),
+            }
+        }
+    }
+}
+
 /// A length of time in Go's notation, as docker takes it: decimal numbers with units, `1h30m`, `1.5h`, `300ms`; `0`
 /// needs none.
 ///
@@ -202,6 +229,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn lengths_of_time_are_written_as_go_does() {
+        use std::time::Duration;
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (300_000_000, "300ms"),
+            (1_000_000_000, "1s"),
+            (1_050_000_000, "1.05s"),
+            (60_000_000_000, "1m0s"),
+            (5_430_000_000_000, "1h30m30s"),
+            (3_600_000_000_000, "1h0m0s"),
+        ] {
+            assert_eq!(go_duration(Duration::from_nanos(nanos)), text);
+        }
+    }
 
     #[test]
     fn prints_and_parses_rfc_3339() {

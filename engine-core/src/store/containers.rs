@@ -7,6 +7,7 @@ use super::{Tx, column, document, parsed, to_document};
 use crate::container::record::ContainerRecord;
 use crate::error::{Error, Result};
 use crate::id::{ContainerId, ContainerName, ImageId};
+use crate::runtime::driver::ExitRecord;
 use crate::spec::Timestamp;
 
 /// A container with the facts of its last run.
@@ -25,9 +26,14 @@ pub(crate) struct ContainerRow {
     /// Why its last start failed.
     pub(crate) failure: Option<String>,
     pub(crate) record: ContainerRecord,
+    /// A user ended its last run.
+    pub(crate) stopped: bool,
+    /// How often its last run was started again by itself.
+    pub(crate) restarts: u32,
 }
 
-const COLUMNS: &str = "id, name, created, run, started, finished, exit_code, oom_killed, failure, record";
+const COLUMNS: &str =
+    "id, name, created, run, started, finished, exit_code, oom_killed, failure, record, stopped, restarts";
 
 fn time(row: &rusqlite::Row<'_>, index: usize) -> Result<Option<Timestamp>> {
     Ok(column::<Option<i64>>(row, index)?.map(Timestamp::from_nanos))
@@ -45,6 +51,8 @@ fn container(row: &rusqlite::Row<'_>) -> Result<ContainerRow> {
         oom_killed: column(row, 7)?,
         failure: column(row, 8)?,
         record: document(row, 9)?,
+        stopped: column(row, 10)?,
+        restarts: column(row, 11)?,
     })
 }
 
@@ -128,28 +136,45 @@ pub(crate) fn of_image(tx: &Tx<'_>, image: &ImageId) -> Result<Vec<(ContainerId,
 pub(crate) fn begin_run(tx: &Tx<'_>, id: &ContainerId, now: Timestamp) -> Result<Option<u64>> {
     tx.row(
         "UPDATE containers
-         SET run = run + 1, started = ?2, finished = NULL, exit_code = NULL, oom_killed = 0, failure = NULL
+         SET run = run + 1, started = ?2, finished = NULL, exit_code = NULL, oom_killed = 0, failure = NULL,
+             stopped = 0, restarts = 0
          WHERE id = ?1 RETURNING run",
         params![id.as_str(), now.nanos()],
         |row| Ok(u64::try_from(column::<i64>(row, 0)?).unwrap_or(0)),
     )
 }
 
-/// Run number `run` ended so. Changes nothing if another run has begun, or the end is recorded already.
-pub(crate) fn end_run(
-    tx: &Tx<'_>,
-    id: &ContainerId,
-    run: u64,
-    finished: Timestamp,
-    exit_code: i32,
-    oom_killed: bool,
-) -> Result<bool> {
+/// A run ended so. Changes nothing if another run has begun, or the end is recorded already.
+pub(crate) fn end_run(tx: &Tx<'_>, id: &ContainerId, end: &ExitRecord) -> Result<bool> {
     let changed = tx.execute(
-        "UPDATE containers SET finished = ?3, exit_code = ?4, oom_killed = ?5
+        "UPDATE containers
+         SET finished = ?3, exit_code = ?4, oom_killed = ?5, started = coalesce(?6, started), restarts = ?7,
+             failure = ?8
          WHERE id = ?1 AND run = ?2 AND finished IS NULL",
-        params![id.as_str(), i64::try_from(run).unwrap_or(i64::MAX), finished.nanos(), exit_code, oom_killed],
+        params![
+            id.as_str(),
+            i64::try_from(end.run).unwrap_or(i64::MAX),
+            end.finished.nanos(),
+            end.code,
+            end.oom_killed,
+            end.started.map(Timestamp::nanos),
+            end.restarts,
+            end.failure
+        ],
     )?;
     Ok(changed == 1)
+}
+
+/// A user ends the last run.
+pub(crate) fn note_stopped(tx: &Tx<'_>, id: &ContainerId) -> Result<()> {
+    tx.execute("UPDATE containers SET stopped = 1 WHERE id = ?1", [id.as_str()])?;
+    Ok(())
+}
+
+/// Replaces what was asked for.
+pub(crate) fn set_record(tx: &Tx<'_>, id: &ContainerId, record: &ContainerRecord) -> Result<()> {
+    tx.execute("UPDATE containers SET record = ?2 WHERE id = ?1", params![id.as_str(), compact(record)?])?;
+    Ok(())
 }
 
 /// The start failed before the program began: the container is as it was created, with the reason kept.
@@ -158,12 +183,6 @@ pub(crate) fn fail_run(tx: &Tx<'_>, id: &ContainerId, exit_code: i32, failure: &
         "UPDATE containers SET started = NULL, finished = NULL, exit_code = ?2, failure = ?3 WHERE id = ?1",
         params![id.as_str(), exit_code, failure],
     )?;
-    Ok(())
-}
-
-/// Keeps why the last run ended as it did.
-pub(crate) fn note_failure(tx: &Tx<'_>, id: &ContainerId, failure: &str) -> Result<()> {
-    tx.execute("UPDATE containers SET failure = ?2 WHERE id = ?1", [id.as_str(), failure])?;
     Ok(())
 }
 
@@ -184,7 +203,8 @@ mod tests {
     use crate::spec::{ContainerSpec, MountSpec};
 
     fn survives(spec: ContainerSpec) -> String {
-        let record = ContainerRecord { spec, image: None, chain: Vec::new() };
+        let record =
+            ContainerRecord { spec, image: None, chain: Vec::new(), image_labels: Default::default() };
         let text = compact(&record).expect("has a text");
         let back: ContainerRecord = serde_json::from_str(&text).expect("is read");
         let whole = |record: &ContainerRecord| serde_json::to_value(record).expect("has a text");

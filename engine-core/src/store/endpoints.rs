@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use rusqlite::params;
 
+use super::networks::{self, NetworkRecord};
 use super::{Tx, column, document, parsed, to_document};
 use crate::error::Result;
 use crate::id::{ContainerId, NetworkId};
@@ -63,8 +64,12 @@ pub(crate) fn leave(tx: &Tx<'_>, container: &ContainerId, network: &NetworkId) -
     Ok(())
 }
 
-/// Ends the container's leases.
-pub(crate) fn release(tx: &Tx<'_>, container: &ContainerId) -> Result<()> {
-    tx.execute("DELETE FROM endpoints WHERE container = ?1", [container.as_str()])?;
-    Ok(())
+/// Ends the container's leases; gives the networks that it was in.
+pub(crate) fn release(tx: &Tx<'_>, container: &ContainerId) -> Result<Vec<NetworkRecord>> {
+    let left: Vec<NetworkId> = tx.rows(
+        "DELETE FROM endpoints WHERE container = ?1 RETURNING network",
+        [container.as_str()],
+        |row| parsed(row, 0),
+    )?;
+    left.iter().filter_map(|network| networks::get(tx, network).transpose()).collect()
 }

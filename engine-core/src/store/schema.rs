@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Each step takes a store from the version of its index to the next one. Steps are never changed once released,
 /// only added.
-const STEPS: [&str; 1] = [VERSION_1];
+const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
     -- An image: a configuration and the manifest it came with.
@@ -86,6 +86,13 @@ const VERSION_1: &str = "
         PRIMARY KEY (volume, container)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX volume_users_container ON volume_users (container);
+";
+
+const VERSION_2: &str = "
+    -- A user ended the last run: it is not taken up again when the host has started.
+    ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+    -- How often the last run was started again by itself.
+    ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
 ";
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {

@@ -2,11 +2,17 @@
 
 pub(crate) mod beneath;
 pub(crate) mod bpf;
+pub(crate) mod copy_tree;
 pub(crate) mod descriptors;
 pub(crate) mod fault;
+mod local_time;
 pub(crate) mod lock;
 mod overlay_view;
+mod process_root;
+pub(crate) mod room;
 pub(crate) mod tree;
 pub(crate) mod watched;
 
-pub(crate) use overlay_view::overlay_view;
+pub(crate) use local_time::local_time;
+pub(crate) use overlay_view::{overlay_tree, overlay_view};
+pub(crate) use process_root::process_root;

@@ -57,6 +57,43 @@ pub(crate) fn overlay_view(lower: &[&Path]) -> Result<OwnedFd> {
     }
 }
 
+/// The tree that a container writes to, put together without the container: `upper` and `work` on top of `lower`, topmost
+/// first. Detached: it ends with the descriptor, or with whatever it was attached to. Nobody else may have it mounted.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] where the kernel takes no more layers than these.
+pub(crate) fn overlay_tree(lower: &[&Path], upper: &Path, work: &Path) -> Result<OwnedFd> {
+    let subject = || format!("a tree of {} layers", lower.len());
+    let open = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .subject(|| format!("directory {}", path.display()))
+    };
+    let layers = lower.iter().map(|path| open(path)).collect::<Result<Vec<OwnedFd>>>()?;
+    let (upper, work) = (open(upper)?, open(work)?);
+    let names: Vec<String> = layers.iter().map(name).collect();
+    let by_list = |context: &OwnedFd, names: &[String]| {
+        rustix::mount::fsconfig_set_string(context.as_fd(), "lowerdir", names.join(":"))
+    };
+    let tree = |layers: &dyn Fn(&OwnedFd, &[String]) -> rustix::io::Result<()>| {
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        layers(&context, &names)?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), "upperdir", name(&upper))?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), "workdir", name(&work))?;
+        rustix::mount::fsconfig_create(context.as_fd())?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
+        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    match tree(&by_layer) {
+        // Before Linux 6.7 there is no parameter for one layer.
+        Err(Errno::INVAL) if names.join(":").len() <= PARAMETER => tree(&by_list).subject(subject),
+        Err(Errno::INVAL) => Err(Error::new(ErrorKind::Unsupported, subject())
+            .because("this kernel takes them only in one parameter, where they do not fit")
+            .with_remedy("start the container, and try again while it runs; or use Linux 6.7 or later")),
+        result => result.subject(subject),
+    }
+}
+
 /// With all layers in the data of mount(2), which are a page: some two hundred and fifty. That call needs a place in the
 /// tree of mounts, so a thread of its own makes itself a copy of the tree, takes the view out of it, and ends with it.
 fn mount_aside(lower: &[&Path]) -> rustix::io::Result<OwnedFd> {

@@ -16,8 +16,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::copy_tree::{copy_attributes, copy_children};
 use crate::error::{Result, Subject};
+use crate::sys::copy_tree::{copy_attributes, copy_children, of_the_file};
 use crate::sys::tree;
 
 /// Where content is until it is whole.
@@ -61,7 +61,7 @@ pub(super) fn copy_up(view: BorrowedFd<'_>, target: &str, volume: &Path, staging
     if is_empty(source.as_fd())? {
         // Most directories that images declare as volumes are. A process that dies on the way leaves an empty volume.
         return rustix::fs::fstat(&source)
-            .and_then(|stat| copy_attributes(source.as_fd(), volume.as_fd(), &stat))
+            .and_then(|stat| copy_attributes(source.as_fd(), volume.as_fd(), &stat, of_the_file))
             .subject(|| target.to_owned());
     }
     let result = stage(source.as_fd(), staging.as_fd());
@@ -90,8 +90,10 @@ fn stage(source: BorrowedFd<'_>, staging: BorrowedFd<'_>) -> Result<()> {
     rustix::fs::mkdirat(staging, PARTIAL, Mode::RWXU).subject(shown)?;
     let copy = tree::open_directory(staging, PARTIAL).subject(shown)?;
     // A name of this engine's own in the image would be taken for a copy that was interrupted.
-    copy_children(source, copy.as_fd(), &|name| name == PARTIAL || name == WHOLE)?;
-    rustix::fs::fstat(source).and_then(|stat| copy_attributes(source, copy.as_fd(), &stat)).subject(shown)?;
+    copy_children(source, copy.as_fd(), &|name| name == PARTIAL || name == WHOLE, of_the_file)?;
+    rustix::fs::fstat(source)
+        .and_then(|stat| copy_attributes(source, copy.as_fd(), &stat, of_the_file))
+        .subject(shown)?;
     // One call for the whole file system costs less than one for each file.
     rustix::fs::syncfs(&copy).subject(shown)?;
     rustix::fs::renameat_with(staging, PARTIAL, staging, WHOLE, RenameFlags::NOREPLACE).subject(shown)
@@ -111,7 +113,7 @@ fn settle_in(volume: BorrowedFd<'_>, staging: BorrowedFd<'_>) -> Result<()> {
                 }
             })
             .subject(shown)?;
-            copy_attributes(whole.as_fd(), volume, &stat).subject(shown)?;
+            copy_attributes(whole.as_fd(), volume, &stat, of_the_file).subject(shown)?;
             remove(staging, WHOLE)?;
         }
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}

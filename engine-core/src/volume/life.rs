@@ -13,6 +13,7 @@ use super::driver::VolumeDriver;
 use super::info::VolumeSpec;
 use super::lock::{Hold, Locks};
 use crate::error::{Error, ErrorKind, Faults, Result};
+use crate::event::{EventKind, SystemEvent};
 use crate::id::{ContainerId, VolumeName};
 use crate::parts::{self, Parts};
 use crate::store::volumes::{self, VolumeRecord};
@@ -31,11 +32,14 @@ pub(crate) struct VolumeParts<'a> {
     root: &'a Path,
     store: &'a Store,
     drivers: &'a BTreeMap<String, Arc<dyn VolumeDriver>>,
+    /// Who is told of what happens.
+    listener: Option<&'a Parts>,
 }
 
 impl<'a> From<&'a Parts> for VolumeParts<'a> {
     fn from(parts: &'a Parts) -> VolumeParts<'a> {
-        VolumeParts::new(&parts.root, &parts.store, &parts.volumes)
+        let listener = Some(parts);
+        VolumeParts { listener, ..VolumeParts::new(&parts.root, &parts.store, &parts.volumes) }
     }
 }
 
@@ -51,7 +55,14 @@ impl<'a> VolumeParts<'a> {
         store: &'a Store,
         drivers: &'a BTreeMap<String, Arc<dyn VolumeDriver>>,
     ) -> VolumeParts<'a> {
-        VolumeParts { root, store, drivers }
+        VolumeParts { root, store, drivers, listener: None }
+    }
+
+    fn tell(self, action: &str, record: &VolumeRecord) {
+        if let Some(parts) = self.listener {
+            let event = SystemEvent::now(EventKind::Volume, action, record.name.as_str());
+            parts.tell(&event.with("driver", record.driver.as_str()));
+        }
     }
 
     pub(super) fn store(self) -> &'a Store {
@@ -152,10 +163,12 @@ async fn make(parts: VolumeParts<'_>, wanted: VolumeRecord) -> Result<Claim> {
                 destroy(parts, &leftover).await?;
             }
             driver.create(&wanted.name, &wanted.options, false).await?;
-            parts
+            let record = parts
                 .store
                 .write(Durability::Full, move |tx| volumes::insert(tx, &wanted).map(|_| wanted))
-                .await?
+                .await?;
+            parts.tell("create", &record);
+            record
         }
     };
     hold.share()?;
@@ -177,6 +190,7 @@ pub(super) async fn make_for_container(
         .store
         .write(Durability::Relaxed, move |tx| volumes::insert_claimed(tx, &wanted).map(|_| wanted))
         .await?;
+    parts.tell("create", &record);
     Ok(Claim { record, _hold: hold })
 }
 
@@ -273,6 +287,7 @@ async fn destroy(parts: VolumeParts<'_>, record: &VolumeRecord) -> Result<()> {
     let name = record.name.clone();
     // If a loss of power undoes this, the next one finds nothing to destroy and deletes the record again.
     parts.store.write(Durability::Relaxed, move |tx| volumes::delete(tx, &name)).await?;
+    parts.tell("destroy", record);
     Ok(())
 }
 

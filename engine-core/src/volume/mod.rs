@@ -3,7 +3,6 @@
 pub(crate) mod attach;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
-mod copy_tree;
 mod copy_up;
 pub mod driver;
 mod info;
@@ -19,6 +18,7 @@ pub use info::{VolumeInfo, VolumePruneReport, VolumeSpec};
 
 use self::life::{DEFAULT_DRIVER, VolumeParts};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
+use crate::event::EventKind;
 use crate::id::VolumeName;
 use crate::parts::Parts;
 use crate::spec::Filter;
@@ -77,7 +77,9 @@ impl Volumes {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a filter that is not known.
     pub async fn prune(&self, filter: &Filter) -> Result<VolumePruneReport> {
-        prune(self.volumes(), filter).await
+        let report = prune(self.volumes(), filter).await?;
+        self.parts.tell_prune(EventKind::Volume, report.reclaimed);
+        Ok(report)
     }
 
     fn volumes(&self) -> VolumeParts<'_> {

@@ -26,7 +26,7 @@ const fn room(floor: u8, name: &'static str, path: &'static str) -> Room {
 }
 
 /// A module belongs to the room with the longest path that it begins with.
-pub(crate) const ROOMS: [Room; 46] = [
+pub(crate) const ROOMS: [Room; 47] = [
     // Vocabulary: parsed once, no I/O. Each knows the ones before it.
     room(0, "error", "error"),
     room(1, "id", "id"),
@@ -35,6 +35,8 @@ pub(crate) const ROOMS: [Room; 46] = [
     room(4, "event", "event"),
     // Ground, lower half: system calls.
     room(5, "sys", "sys"),
+    // The journal of events, which any service tells what it has done.
+    room(6, "journal", "journal"),
     // Contracts of drivers with the types of their records, and what is recorded of a container.
     room(6, "runtime contract", "runtime"),
     room(6, "runtime contract", "runtime::driver"),
@@ -128,8 +130,8 @@ pub(crate) const PLACES: [Place; 12] = [
     },
     Place {
         what: "engine_shim",
-        only: &["engine-core/runtime", "engine-core/shim/"],
-        why: "the helper's wire is spoken by runtime alone",
+        only: &["engine-core/runtime", "engine-core/journal", "engine-core/shim/"],
+        why: "the helper's wire is spoken by runtime alone, and its journal read by ours",
     },
     Place {
         what: "reqwest",
@@ -140,6 +142,7 @@ pub(crate) const PLACES: [Place; 12] = [
 
 const NETLINK: &[&str] = &["engine-core/network::linux", "engine-core/runtime", "engine-core/shim/"];
 const COMMANDS: &[&str] = &[
+    "engine-core/container::top",
     "engine-core/runtime::linux::spawn",
     "engine-core/registry::credentials",
     "engine-core/shim/",

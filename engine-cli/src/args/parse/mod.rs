@@ -7,6 +7,7 @@ pub(crate) mod csv;
 pub(crate) mod device;
 pub(crate) mod env;
 pub(crate) mod mount;
+pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod number;
 pub(crate) mod security;

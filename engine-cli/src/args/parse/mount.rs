@@ -44,6 +44,8 @@ struct Options {
     source: Option<String>,
     target: Option<String>,
     read_only: bool,
+    /// Read-only with all mounts below, or not at all.
+    force_read_only: bool,
     bind: BindSpec,
     volume: VolumeMountSpec,
     tmpfs: TmpfsSpec,
@@ -60,6 +62,7 @@ pub(crate) fn mount(text: &str, here: &Path) -> Parsed<MountSpec> {
         source: None,
         target: None,
         read_only: false,
+        force_read_only: false,
         bind: BindSpec::new("/"),
         volume: VolumeMountSpec::default(),
         tmpfs,
@@ -105,11 +108,11 @@ impl Options {
             "bind-recursive" => match value {
                 "enabled" => self.bind.recursive = true,
                 "disabled" => self.bind.recursive = false,
-                "readonly" if self.read_only => self.bind.recursive = true,
-                "readonly" => return Err("bind-recursive=readonly needs readonly before it".to_owned()),
+                "writable" => (self.bind.recursive, self.bind.writable_below) = (true, true),
+                "readonly" => (self.bind.recursive, self.force_read_only) = (true, true),
                 _ => {
                     return Err(format!(
-                        "bind-recursive={value} is not supported; use enabled, disabled or readonly"
+                        "bind-recursive={value} is not known; use enabled, disabled, writable or readonly"
                     ));
                 }
             },
@@ -121,7 +124,8 @@ impl Options {
             }
             "tmpfs-size" => self.tmpfs.size = Some(size(value)?),
             "tmpfs-mode" => self.tmpfs.mode = Some(mode(value)?),
-            "volume-subpath" | "image-subpath" => return Err(format!("{key} is not supported")),
+            "volume-subpath" => self.volume.subpath = Some(value.to_owned()),
+            "image-subpath" => return Err(format!("{key} is not supported")),
             _ => return Err(format!("option {key:?} is not known")),
         }
         let only_for = [("bind-", Kind::Bind), ("volume-", Kind::Volume), ("tmpfs-", Kind::Tmpfs)];
@@ -139,6 +143,17 @@ impl Options {
                 only.name(),
                 kind.name()
             ));
+        }
+        if self.force_read_only {
+            let lacks = |what: &str| {
+                format!("option 'bind-recursive=readonly' requires '{what}' to be specified in conjunction")
+            };
+            if !self.read_only {
+                return Err(lacks("readonly"));
+            }
+            if self.bind.propagation != Propagation::Private {
+                return Err(lacks("bind-propagation=rprivate"));
+            }
         }
         let target = self.target.ok_or("the target is missing: target=PATH")?;
         let kind = match (kind, self.source) {

@@ -1,26 +1,64 @@
 //! `--network` and `--attach`: names, and the long form of the first.
 
+use std::net::Ipv4Addr;
+
 use engine_core::spec::NetworkMode;
 
 use super::{Parsed, csv, reason};
 
-/// `NAME`, `host`, `none`, or the long form `name=NAME`.
-pub(crate) fn network(text: &str) -> Parsed<NetworkMode> {
+/// A network, and what is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NetworkFlag {
+    /// The network.
+    pub(crate) mode: NetworkMode,
+    /// The address in it.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// The hardware address in it.
+    pub(crate) mac: Option<[u8; 6]>,
+}
+
+/// `NAME`, `host`, `none`, `container:NAME`, or the long form `name=NAME,ip=…,mac-address=…`.
+pub(crate) fn network(text: &str) -> Parsed<NetworkFlag> {
     if !text.contains('=') {
-        return text.parse().map_err(reason);
+        let mode = text.parse().map_err(reason)?;
+        return Ok(NetworkFlag { mode, address: None, mac: None });
     }
-    let mut name = None;
+    let (mut name, mut address, mut mac) = (None, None, None);
     for field in csv::fields(text)? {
         match field.split_once('=') {
             Some(("name", value)) => name = Some(value.to_owned()),
+            Some(("ip", value)) => {
+                address = Some(value.parse().map_err(|_| format!("{value:?} is not an IPv4 address"))?);
+            }
+            Some(("mac-address", value)) => mac = Some(hardware_address(value)?),
             Some((key, _)) => {
-                return Err(format!("the option {key:?} of a network is not supported; only name= is"));
+                return Err(format!(
+                    "the option {key:?} of a network is not supported; name=, ip= and mac-address= are"
+                ));
             }
             None => return Err(format!("{field:?} must have the form key=value")),
         }
     }
     let name = name.filter(|name| !name.is_empty()).ok_or("the network's name is missing: name=NAME")?;
-    name.parse().map_err(reason)
+    let mode = name.parse().map_err(reason)?;
+    Ok(NetworkFlag { mode, address, mac })
+}
+
+/// Six bytes in hexadecimal, with colons or dashes between them.
+pub(crate) fn hardware_address(text: &str) -> Parsed<[u8; 6]> {
+    let bad = || format!("{text:?} is not a MAC address");
+    let separator = if text.contains('-') { '-' } else { ':' };
+    let mut bytes = [0; 6];
+    let mut parts = text.split(separator);
+    for byte in &mut bytes {
+        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()));
+        *byte = u8::from_str_radix(part.ok_or_else(bad)?, 16).map_err(|_| bad())?;
+    }
+    // That of everybody, or of nobody, is no container's.
+    if parts.next().is_some() || bytes[0] & 1 == 1 || bytes == [0; 6] {
+        return Err(bad());
+    }
+    Ok(bytes)
 }
 
 /// A standard stream.
@@ -52,11 +90,33 @@ mod tests {
 
     #[test]
     fn the_long_form_names_the_same_network() {
-        assert_eq!(network("host"), Ok(NetworkMode::Host));
-        assert_eq!(network("name=none"), Ok(NetworkMode::None));
-        assert_eq!(network("name=web").map(|mode| mode.to_string()), Ok("web".into()));
-        for bad in ["alias=x", "name=web,ip=1.2.3.4", "name=", "-x", "container:y", "a=b,c"] {
+        let mode = |text: &str| network(text).map(|flag| flag.mode.to_string());
+        for (text, expected) in
+            [("host", "host"), ("name=none", "none"), ("name=web", "web"), ("container:y", "container:y")]
+        {
+            assert_eq!(mode(text).as_deref(), Ok(expected));
+        }
+        let flag = network("name=web,ip=10.0.0.9,mac-address=92-d0-c6-0a-29-33").expect("well formed");
+        assert_eq!(flag.address, Some([10, 0, 0, 9].into()));
+        assert_eq!(flag.mac, Some([0x92, 0xd0, 0xc6, 0x0a, 0x29, 0x33]));
+        for bad in
+            ["alias=x", "name=web,ip=1.2.3", "name=", "-x", "container:", "a=b,c", "name=w,mac-address=1"]
+        {
             assert!(network(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_hardware_address_is_one_of_a_single_machine() {
+        for bad in [
+            "",
+            "92:d0:c6:0a:29",
+            "92:d0:c6:0a:29:33:44",
+            "ff:ff:ff:ff:ff:ff",
+            "00:00:00:00:00:00",
+            "+2:d0:c6:0a:29:33",
+        ] {
+            assert!(hardware_address(bad).is_err(), "{bad:?}");
         }
     }
 
@@ -71,6 +131,7 @@ mod tests {
         #[test]
         fn never_panics(text in "(name=)?.{0,40}") {
             let _ = network(&text);
+            let _ = hardware_address(&text);
         }
     }
 }

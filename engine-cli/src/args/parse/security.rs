@@ -16,8 +16,12 @@ pub(crate) enum SecurityOption {
     NoNewPrivileges(bool),
     /// Nothing of `/proc` and `/sys` is masked.
     UnmaskSystemPaths,
-    /// Asks for what is so anyway.
-    Nothing,
+    /// Whether its control groups are writable inside.
+    WritableCgroups(bool),
+    /// A profile of AppArmor.
+    AppArmor(String),
+    /// A label of SELinux.
+    Label(String),
 }
 
 /// `name=value`, or as it was once written, `name:value`.
@@ -33,15 +37,16 @@ pub(crate) fn security_option(text: &str) -> Parsed<SecurityOption> {
         ("seccomp", Some("builtin")) => Ok(SecurityOption::SeccompDefault),
         ("seccomp", Some(file)) if !file.is_empty() => Ok(SecurityOption::SeccompFile(file.to_owned())),
         ("systempaths", Some("unconfined")) => Ok(SecurityOption::UnmaskSystemPaths),
-        // There is no profile of AppArmor and no label of SELinux to be freed from.
-        ("apparmor", Some("unconfined")) | ("label", Some("disable")) => Ok(SecurityOption::Nothing),
-        ("apparmor" | "label" | "credentialspec", Some(_)) => Err(format!(
-            "{name} can only be switched off: this engine confines with neither AppArmor nor SELinux"
+        ("writable-cgroups", None) => Ok(SecurityOption::WritableCgroups(true)),
+        ("writable-cgroups", Some(value)) => boolean(value).map(SecurityOption::WritableCgroups),
+        ("apparmor", Some(profile)) if !profile.is_empty() => {
+            Ok(SecurityOption::AppArmor(profile.to_owned()))
+        }
+        ("label", Some(label)) if !label.is_empty() => Ok(SecurityOption::Label(label.to_owned())),
+        _ => Err(format!(
+            "invalid --security-opt: {text:?}; use seccomp=FILE|unconfined|builtin, no-new-privileges[=true|false], \
+             systempaths=unconfined, writable-cgroups[=true|false], apparmor=PROFILE or label=OPTION"
         )),
-        _ => Err(
-            "use seccomp=FILE|unconfined|builtin, no-new-privileges[=true|false] or systempaths=unconfined"
-                .to_owned(),
-        ),
     }
 }
 
@@ -58,9 +63,11 @@ mod tests {
         assert_eq!(security_option("seccomp=/a=b.json"), Ok(SecurityOption::SeccompFile("/a=b.json".into())));
         assert_eq!(security_option("no-new-privileges"), Ok(SecurityOption::NoNewPrivileges(true)));
         assert_eq!(security_option("no-new-privileges:false"), Ok(SecurityOption::NoNewPrivileges(false)));
-        assert_eq!(security_option("label=disable"), Ok(SecurityOption::Nothing));
+        assert_eq!(security_option("label=disable"), Ok(SecurityOption::Label("disable".into())));
+        assert_eq!(security_option("apparmor:x"), Ok(SecurityOption::AppArmor("x".into())));
+        assert_eq!(security_option("writable-cgroups"), Ok(SecurityOption::WritableCgroups(true)));
         for bad in
-            ["", "seccomp", "seccomp=", "label=user:x", "apparmor=docker-default", "writable-cgroups=true"]
+            ["", "seccomp", "seccomp=", "label", "apparmor=", "credentialspec=file://x", "writable-cgroups=x"]
         {
             assert!(security_option(bad).is_err(), "{bad:?} was accepted");
         }

@@ -77,6 +77,29 @@ fn nanos(number: &str, unit: &str) -> Option<u128> {
     format!("0{whole}").parse::<u128>().ok()?.checked_mul(factor)?.checked_add(part)
 }
 
+/// A length of time that may be negative: what that means is for the command to say.
+pub(crate) type Span = Result<Duration, Negative>;
+
+/// A length of time below zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Negative;
+
+/// A length of time in Go's way, negative ones too.
+pub(crate) fn span(text: &str) -> Parsed<Span> {
+    let wrong = || format!("time: invalid duration {text:?}");
+    let plain = |text: &str| match text {
+        "0" => Some(Duration::ZERO),
+        text => duration(text),
+    };
+    match text.strip_prefix('-') {
+        Some(text) => match plain(text).ok_or_else(wrong)? {
+            Duration::ZERO => Ok(Ok(Duration::ZERO)),
+            _ => Ok(Err(Negative)),
+        },
+        None => plain(text.strip_prefix('+').unwrap_or(text)).map(Ok).ok_or_else(wrong),
+    }
+}
+
 /// Whole seconds to wait before a kill; a negative number is for ever.
 pub(crate) fn patience(text: &str) -> Parsed<Duration> {
     match text.parse::<i64>() {

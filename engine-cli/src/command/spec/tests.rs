@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clap::{CommandFactory, FromArgMatches};
 use engine_core::spec::{MountKind, RootSource, Signal};
 
@@ -114,12 +116,38 @@ fn entry_points_are_replaced_or_taken_away() {
 }
 
 #[test]
-fn restart_policies_are_refused_by_name() {
+fn restart_policies_are_docker_s() {
     assert_eq!(spec("--restart no --stop-signal INT alpine").stop_signal, Some(Signal::INT));
-    let report = refusal("--restart always alpine");
-    assert!(report.contains("--restart=always") && report.contains("--restart=no"), "{report}");
-    assert!(refusal("--restart on-failure:3 alpine").contains("by itself"));
-    assert!(refusal("--restart frob alpine").contains("no such policy"));
+    assert_eq!(spec("--rm --restart no alpine").restart, RestartPolicy::No);
+    assert_eq!(spec("--restart always alpine").restart, RestartPolicy::Always);
+    assert_eq!(spec("--restart on-failure:3 alpine").restart, RestartPolicy::OnFailure { retries: 3 });
+    let report = refusal("--rm --restart always alpine");
+    assert!(report.contains("conflicting options: cannot specify both --restart and --rm"), "{report}");
+}
+
+#[test]
+fn health_checks_are_docker_s() {
+    let health = spec(
+        "--health-cmd true --health-interval 1m30s --health-timeout 500ms --health-retries 2 \
+         --health-start-period 0s --health-start-interval 1s alpine",
+    )
+    .health;
+    assert_eq!(health.test, Some(HealthTest::Shell("true".into())));
+    assert_eq!(
+        (health.interval, health.timeout),
+        (Some(Duration::from_secs(90)), Some(Duration::from_millis(500)))
+    );
+    assert_eq!((health.retries, health.start_period), (Some(2), None));
+    assert_eq!(spec("--no-healthcheck alpine").health.test, Some(HealthTest::None));
+    for (line, says) in [
+        ("--no-healthcheck --health-cmd x alpine", "--no-healthcheck conflicts with --health-* options"),
+        ("--health-interval -1s alpine", "--health-interval cannot be negative"),
+        ("--health-timeout -1s alpine", "--health-timeout cannot be negative"),
+        ("--health-start-period -1s alpine", "--health-start-period cannot be negative"),
+        ("--health-retries -1 alpine", "--health-retries cannot be negative"),
+    ] {
+        assert!(refusal(line).contains(says), "{line}: {}", refusal(line));
+    }
 }
 
 #[test]
@@ -134,7 +162,8 @@ fn bad_values_name_the_flag_and_the_value() {
         ("--pull foo alpine", "invalid argument \"foo\" for \"--pull\" flag"),
         ("--name a/b alpine", "invalid argument \"a/b\" for \"--name\" flag"),
         ("--env-file /nonexistent alpine", "/nonexistent"),
-        ("--network container:x alpine", "container:x"),
+        ("--network container: alpine", "it names no container"),
+        ("--pid container: alpine", "invalid argument \"container:\" for \"--pid\" flag"),
         ("-a foo alpine", "STDIN, STDOUT and STDERR"),
         ("", "'engine run' requires at least 1 argument"),
     ] {

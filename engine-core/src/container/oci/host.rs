@@ -20,6 +20,12 @@ pub(crate) struct HostFacts {
     pub(crate) throttles: Vec<String>,
     /// Whether control groups are of version 2.
     pub(crate) cgroup_v2: bool,
+    /// Whether the control groups divide real time too.
+    pub(crate) realtime: bool,
+    /// Whether AppArmor confines programs.
+    pub(crate) apparmor: bool,
+    /// Whether SELinux does.
+    pub(crate) selinux: bool,
 }
 
 impl HostFacts {
@@ -41,6 +47,9 @@ impl HostFacts {
             memory_nodes: online("/sys/devices/system/node/online")?,
             throttles: throttles(),
             cgroup_v2: cgroup_v2(),
+            apparmor: read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y')),
+            selinux: fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
+            realtime: fs::exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").unwrap_or(false),
         })
     }
 }

@@ -13,22 +13,25 @@ mod paths;
 mod process;
 mod resources;
 mod seccomp;
+mod security;
 mod sysctls;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use oci_spec::runtime::Spec;
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root};
 
 use crate::error::{Error, Result};
 use crate::image::config::{ImageConfig, RunConfig};
-use crate::spec::{ContainerSpec, ExecSpec};
+use crate::runtime::driver::NamespaceKind;
+use crate::spec::{ContainerSpec, ExecSpec, IpcMode, NamespaceMode};
 
 pub(crate) use devices::HostDevices;
 pub(crate) use host::HostFacts;
 pub(crate) use mounts::ResolvedMount;
+pub(crate) use paths::shown as system_paths;
 pub(crate) use resources::limits;
 
 /// The version of the specification that the configuration follows.
@@ -48,6 +51,8 @@ pub(crate) struct SpecInput<'a> {
     pub(crate) files: Option<NetworkFiles<'a>>,
     /// Where it stands in the network.
     pub(crate) network: NetworkNamespace,
+    /// The namespaces of other containers that it is in, by what names them in the configuration.
+    pub(crate) joined: &'a [(NamespaceKind, PathBuf)],
     /// Its group in the cgroup tree: `/engine/<id>`.
     pub(crate) cgroup: &'a str,
     /// Facts about this host.
@@ -77,6 +82,8 @@ pub(crate) enum NetworkNamespace {
     Own,
     /// The host's.
     Host,
+    /// Another container's.
+    Joined,
 }
 
 /// The configuration of the container.
@@ -86,6 +93,8 @@ pub(crate) enum NetworkNamespace {
 /// cannot be.
 pub(crate) fn spec(input: &SpecInput<'_>) -> Result<Spec> {
     let container = input.container;
+    security::check(container, input.host)?;
+    let own_uts = container.uts == NamespaceMode::Private;
     let capabilities = capabilities::decide(&container.security, input.host)?;
     let mut spec = Spec::default();
     let mut root = Root::default();
@@ -94,8 +103,8 @@ pub(crate) fn spec(input: &SpecInput<'_>) -> Result<Spec> {
     spec.set_version(OCI_VERSION.into())
         .set_root(Some(root))
         .set_mounts(Some(mounts::mounts(input)?))
-        .set_hostname(Some(input.hostname.to_owned()).filter(|name| !name.is_empty()))
-        .set_domainname(container.domainname.clone().filter(|name| !name.is_empty()))
+        .set_hostname(Some(input.hostname.to_owned()).filter(|name| own_uts && !name.is_empty()))
+        .set_domainname(container.domainname.clone().filter(|name| own_uts && !name.is_empty()))
         .set_hooks(None)
         .set_annotations(Some(container.annotations.clone().into_iter().collect()))
         .set_linux(Some(linux(input, &capabilities)?))
@@ -125,7 +134,7 @@ fn linux(input: &SpecInput<'_>, capabilities: &capabilities::Set) -> Result<Linu
     resources.set_devices(Some(devices::rules(security, input.devices)?));
     let mut linux = Linux::default();
     linux
-        .set_namespaces(Some(namespaces(input.network)))
+        .set_namespaces(Some(namespaces(input)))
         .set_sysctl(Some(sysctls::decide(input)?))
         .set_resources(Some(resources))
         .set_cgroups_path(Some(input.cgroup.into()))
@@ -148,17 +157,27 @@ fn built<T>(result: Result<T, oci_spec::OciSpecError>) -> Result<T> {
     result.map_err(|e| Error::internal("the configuration", "a part of it is incomplete").caused_by(e))
 }
 
-fn namespaces(network: NetworkNamespace) -> Vec<LinuxNamespace> {
+/// Those of its own, and those of other containers; in those of the host it is anyway.
+fn namespaces(input: &SpecInput<'_>) -> Vec<LinuxNamespace> {
     use LinuxNamespaceType as T;
-    let of = |kind: T| {
-        let mut namespace = LinuxNamespace::default();
-        namespace.set_typ(kind);
-        namespace
-    };
-    let mut namespaces: Vec<_> = [T::Mount, T::Uts, T::Ipc, T::Pid, T::Cgroup].map(of).into();
-    match network {
-        NetworkNamespace::Own => namespaces.push(of(T::Network)),
-        NetworkNamespace::Host => {}
-    }
-    namespaces
+    use NamespaceKind as K;
+    let container = input.container;
+    let host = |mode: &NamespaceMode| *mode == NamespaceMode::Host;
+    let kinds = [
+        (T::Mount, K::Mount, false),
+        (T::Uts, K::Uts, host(&container.uts)),
+        (T::Ipc, K::Ipc, container.ipc == IpcMode::Host),
+        (T::Pid, K::Pid, host(&container.pid)),
+        (T::Cgroup, K::Cgroup, host(&container.cgroupns)),
+        (T::Network, K::Network, input.network == NetworkNamespace::Host),
+    ];
+    let inside = kinds.into_iter().filter(|(.., of_host)| !of_host);
+    inside
+        .map(|(name, kind, _)| {
+            let joined = input.joined.iter().find(|(joined, _)| *joined == kind);
+            let mut namespace = LinuxNamespace::default();
+            namespace.set_typ(name).set_path(joined.map(|(_, path)| path.clone()));
+            namespace
+        })
+        .collect()
 }

@@ -6,7 +6,7 @@ use oci_spec::runtime::Mount;
 
 use super::SpecInput;
 use crate::error::{Error, Result};
-use crate::spec::{BindSpec, MountSpec, Propagation, TmpfsSpec};
+use crate::spec::{BindSpec, IpcMode, MountSpec, Propagation, TmpfsSpec};
 
 /// What every container gets: target, type, source, options.
 const DEFAULT: [(&str, &str, &str, &[&str]); 7] = [
@@ -45,8 +45,9 @@ impl ResolvedMount {
     pub(crate) fn bind(mount: &MountSpec, bind: &BindSpec, source: impl Into<PathBuf>) -> ResolvedMount {
         let mut options = vec![if bind.recursive { "rbind" } else { "bind" }.to_owned()];
         if mount.read_only {
-            // With the mounts below: what is read-only is so all the way down.
-            options.push(if bind.recursive { "rro" } else { "ro" }.to_owned());
+            // With the mounts below: what is read-only is so all the way down, unless told otherwise.
+            let below = bind.recursive && !bind.writable_below;
+            options.push(if below { "rro" } else { "ro" }.to_owned());
         }
         options.push(propagation_option(bind.propagation, bind.recursive).to_owned());
         ResolvedMount {
@@ -111,6 +112,20 @@ pub(super) fn mounts(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
     let privileged = container.security.privileged;
     let mut mounts = Vec::with_capacity(DEFAULT.len() + 3 + targets.len());
     for (target, kind, source, options) in DEFAULT {
+        // An IPC namespace that is another's comes with that one's memory, or with none.
+        match (target, &container.ipc) {
+            ("/dev/shm", IpcMode::None | IpcMode::Container(_)) => continue,
+            ("/dev/shm", IpcMode::Host) if !users(target) && !users("/dev") => {
+                mounts.push(mount(
+                    target,
+                    "bind",
+                    Path::new(target),
+                    vec!["rbind".into(), "rprivate".into()],
+                ));
+                continue;
+            }
+            _ => {}
+        }
         // What is the user's own is the user's, and so is what lies below it.
         if users(target) || target.starts_with("/dev/") && users("/dev") {
             continue;
@@ -118,6 +133,9 @@ pub(super) fn mounts(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
         let mut options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         match target {
             "/dev/shm" => options.push(format!("size={}", container.shm_size.unwrap_or(SHM_SIZE))),
+            "/sys/fs/cgroup" if container.security.writable_cgroups => {
+                options.retain(|option| option != "ro")
+            }
             "/sys" | "/sys/fs/cgroup" if privileged => options.retain(|option| option != "ro"),
             _ => {}
         }

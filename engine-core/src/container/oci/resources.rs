@@ -112,12 +112,26 @@ fn cpu(resources: &Resources, host: &HostFacts) -> Result<Option<LinuxCpu>> {
     if quota.is_some_and(|quota| (1..1_000).contains(&quota)) {
         return Err(wrong("CPU quota", quota, "it is at least 1 ms (1000)"));
     }
+    let (rt_runtime, rt_period) =
+        (resources.cpu_rt_runtime.filter(|n| *n != 0), resources.cpu_rt_period.filter(|n| *n != 0));
+    if (rt_runtime.is_some() || rt_period.is_some()) && !host.realtime {
+        return Err(Error::new(ErrorKind::Unsupported, "CPU real-time limits")
+            .because("your kernel does not support CPU real-time scheduler"));
+    }
+    if let (Some(runtime), Some(period)) = (rt_runtime, rt_period)
+        && runtime.cast_unsigned() > period
+    {
+        let reason = "cpu real-time runtime cannot be higher than cpu real-time period";
+        return Err(wrong("CPU real-time runtime", Some(runtime), reason));
+    }
     let cpus = list("CPUs", resources.cpuset_cpus.as_deref(), &host.cpus)?;
     let mems = list("memory nodes", resources.cpuset_mems.as_deref(), &host.memory_nodes)?;
     let mut cpu = LinuxCpu::default();
     cpu.set_shares(resources.cpu_shares.filter(|shares| *shares != 0))
         .set_quota(quota)
         .set_period(period)
+        .set_realtime_runtime(rt_runtime)
+        .set_realtime_period(rt_period)
         .set_cpus(cpus)
         .set_mems(mems);
     Ok((cpu != LinuxCpu::default()).then_some(cpu))

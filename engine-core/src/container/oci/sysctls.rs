@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{NetworkNamespace, SpecInput};
 use crate::error::{Error, Result};
+use crate::spec::IpcMode;
 
 /// Settings of the namespace of System V IPC and POSIX message queues.
 const IPC: [&str; 8] = [
@@ -24,20 +25,25 @@ const NETWORK: [(&str, &str); 2] =
 /// The settings, by name with dots.
 pub(super) fn decide(input: &SpecInput<'_>) -> Result<HashMap<String, String>> {
     let own = input.network == NetworkNamespace::Own;
+    let own_ipc = !matches!(input.container.ipc, IpcMode::Host | IpcMode::Container(_));
     let defaults = NETWORK.iter().filter(|_| own);
     let mut settings: HashMap<String, String> =
         defaults.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     for (name, value) in &input.container.sysctls {
         let wrong = |reason: &str| Error::invalid(format!("sysctl {name:?}"), reason);
         let dotted = dotted(name).ok_or_else(|| wrong("it is no name of a kernel setting"))?;
-        if value.contains(['\0', '\n']) {
-            return Err(wrong("its value is not one line of text"));
+        // What a value of more than a line, or one that looks like several settings, is meant for: CVE-2022-0811.
+        if value.contains(['\0', '\n', '+', '=']) {
+            return Err(wrong("its value is not one line of plain text"));
         }
         if dotted.starts_with("net.") {
             if !own {
                 return Err(wrong("it would change the network namespace that the container shares")
                     .with_remedy("set it on the host, or give the container a network of its own"));
             }
+        } else if (IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.")) && !own_ipc {
+            return Err(wrong("it would change the IPC namespace that the container shares")
+                .with_remedy("set it on the host, or give the container an IPC namespace of its own"));
         } else if !IPC.contains(&dotted.as_str()) && !dotted.starts_with("fs.mqueue.") {
             return Err(wrong("it belongs to no namespace, so it would change the host")
                 .with_remedy("use net.*, fs.mqueue.*, kernel.msg*, kernel.sem or kernel.shm*"));

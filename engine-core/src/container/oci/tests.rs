@@ -33,6 +33,9 @@ pub(super) fn host() -> HostFacts {
         memory_nodes: "0".parse().expect("a list"),
         throttles: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
         cgroup_v2: false,
+        realtime: false,
+        apparmor: false,
+        selinux: false,
     }
 }
 
@@ -49,6 +52,7 @@ pub(super) fn input(wish: &Wish) -> SpecInput<'_> {
             resolv_conf: Path::new("/files/resolv.conf"),
         }),
         network: NetworkNamespace::Own,
+        joined: &[],
         cgroup: "/engine/0123",
         host: &wish.host,
         devices: &wish.devices,

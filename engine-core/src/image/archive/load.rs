@@ -10,7 +10,7 @@ use crate::event::{LoadEvent, Reporter};
 use crate::id::{Digest, ImageId};
 use crate::image::hold::Hold;
 use crate::image::pull::{Described, content, publish};
-use crate::image::{blobs, gc, layers};
+use crate::image::{blobs, facts, gc, layers};
 use crate::parts::Parts;
 use crate::spec::Platform;
 use crate::store::blocking;
@@ -77,5 +77,6 @@ async fn one(parts: &Parts, found: Found, platform: Option<&Platform>) -> Result
     blobs::put(store, &digest, &document).await?;
     let image = described.record(parts, &digest, manifest.media_type, &id, layers).await?;
     publish(parts, &image, &names, hold).await?;
+    facts::tell(parts, &image, "load");
     Ok(id)
 }

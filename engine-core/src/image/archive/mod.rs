@@ -13,7 +13,8 @@ mod stream;
 
 pub(super) use load::load;
 pub(super) use save::save;
-pub(super) use scan::{Cancel, Watch, ingest, spool};
+pub(super) use scan::{Cancel, Watch, ingest, spool, unnamed};
+pub(crate) use stream::open;
 pub(super) use stream::{decoder, refuse_others};
 
 /// The names of an image in an OCI layout's index.

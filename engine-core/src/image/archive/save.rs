@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::id::Digest;
 use crate::image::blobs;
 use crate::image::driver::{ImageRecord, ImageStore};
+use crate::image::facts;
 use crate::image::hold::Hold;
 use crate::image::info::SaveFormat;
 use crate::image::manifest::{self, MAX_DOCUMENT, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Parsed};
@@ -61,9 +62,10 @@ pub(in crate::image) async fn save(
     }
     let (cancel, watch) = Cancel::new();
     let store = Arc::clone(&parts.images);
-    let written = blocking(move || write(&*store, &items, format, to, &watch)).await;
+    let written = blocking(move || write(&*store, &items, format, to, &watch).map(|()| items)).await;
     drop((cancel, hold));
-    written
+    written?.iter().for_each(|item| facts::tell(parts, &item.image, "save"));
+    Ok(())
 }
 
 /// The images and the names they are saved with, each image once.

@@ -12,7 +12,7 @@ const WINDOW_LOG: u32 = 27;
 const HEAD: usize = 6;
 
 /// The stream, decompressed if it is compressed.
-pub(super) fn open(subject: &str, mut from: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>> {
+pub(crate) fn open(subject: &str, mut from: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>> {
     let mut head = Vec::with_capacity(HEAD);
     from.by_ref().take(HEAD as u64).read_to_end(&mut head).subject(|| subject.to_owned())?;
     refuse_others(subject, &head)?;

@@ -11,20 +11,21 @@ use async_trait::async_trait;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::changes::Comparison;
 use super::whiteout::OPAQUE;
-use super::{OverlayStore, claim, settle, unpack};
+use super::{OverlayStore, claim, settle, unpack, upper};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::id::ChainId;
-use crate::image::driver::{LayerRecord, LayerSource, LayerStore};
+use crate::image::driver::{Base, CaptureSpec, CapturedLayer, Change, LayerRecord, LayerSource, LayerStore};
 use crate::spec::RootMount;
 use crate::store::{self, Durability, blocking};
 use crate::sys::beneath::{RootDir, make_directory};
-use crate::sys::fault;
+use crate::sys::{fault, overlay_view};
 
-const TREE: &str = "fs";
-const RECORD: &str = "record";
+pub(super) const TREE: &str = "fs";
+pub(super) const RECORD: &str = "record";
 const IMPLIED: &str = "implied";
-const UNFINISHED: &str = "tmp-";
+pub(super) const UNFINISHED: &str = "tmp-";
 
 #[async_trait]
 impl LayerStore for OverlayStore {
@@ -111,6 +112,28 @@ impl LayerStore for OverlayStore {
         blocking(move || store.written_bytes(&key)).await
     }
 
+    async fn changes(&self, key: &str, base: &Base, mount_points: &[PathBuf]) -> Result<Vec<Change>> {
+        let (store, key, base, mount_points) =
+            (self.clone(), key.to_owned(), base.clone(), upper::mount_points(mount_points));
+        blocking(move || {
+            let lower = match base {
+                Base::Chain(chain) => store.lower(&chain)?,
+                Base::Directory(path) => vec![path],
+            };
+            let Some(upper) = store.upper(&key)? else { return Ok(Vec::new()) };
+            let below = overlay_view(&lower.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+            let limit = store.0.limits.entries;
+            Comparison { upper: upper.as_fd(), below: below.as_fd(), mount_points: &mount_points, limit }
+                .run()
+        })
+        .await
+    }
+
+    async fn capture(&self, key: &str, spec: CaptureSpec) -> Result<Box<dyn CapturedLayer>> {
+        let (store, key) = (self.clone(), key.to_owned());
+        blocking(move || Ok(Box::new(store.capture_tree(&key, &spec)?) as Box<dyn CapturedLayer>)).await
+    }
+
     async fn sweep(&self) -> Result<usize> {
         let store = self.clone();
         blocking(move || store.sweep_layers()).await
@@ -134,7 +157,7 @@ enum Claimed {
 }
 
 impl OverlayStore {
-    fn layer_is_there(&self, chain: &ChainId) -> Result<bool> {
+    pub(super) fn layer_is_there(&self, chain: &ChainId) -> Result<bool> {
         match rustix::fs::statat(&self.0.layers, tree(chain), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -161,7 +184,7 @@ impl OverlayStore {
     }
 
     /// The directories of a chain, topmost first, settled.
-    fn lower(&self, chain: &[ChainId]) -> Result<Vec<PathBuf>> {
+    pub(super) fn lower(&self, chain: &[ChainId]) -> Result<Vec<PathBuf>> {
         // From the base up: what a layer is settled by has to be settled.
         for (at, layer) in chain.iter().enumerate() {
             if !self.layer_is_there(layer)? {
@@ -241,7 +264,7 @@ impl OverlayStore {
     }
 
     /// The record of a layer that is there. The database may have missed it in a crash.
-    fn layer_record(&self, chain: &ChainId) -> Result<LayerRecord> {
+    pub(super) fn layer_record(&self, chain: &ChainId) -> Result<LayerRecord> {
         let chain_of_query = chain.clone();
         if let Some(record) = self.0.store.read_now(|tx| store::layers::get(tx, &chain_of_query))? {
             return Ok(record);

@@ -19,6 +19,8 @@
 mod attributes;
 mod blob_writer;
 mod blobs;
+mod capture;
+mod changes;
 mod claim;
 mod decode;
 mod file;
@@ -31,6 +33,7 @@ mod tests;
 mod trash;
 mod tree;
 mod unpack;
+mod upper;
 mod whiteout;
 mod writable;
 

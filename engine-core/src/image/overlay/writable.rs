@@ -19,8 +19,8 @@ use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::spec::RootMount;
 use crate::sys::beneath::{RootDir, make_directory};
 
-const UPPER: &str = "upper";
-const WORK: &str = "work";
+pub(super) const UPPER: &str = "upper";
+pub(super) const WORK: &str = "work";
 /// Where overlayfs, in its part of `work`, notes that a tree was mounted volatile: it refuses to mount it again.
 const VOLATILE_MARK: &str = "incompat";
 /// What statfs(2) says of an overlay.
@@ -114,16 +114,30 @@ impl OverlayStore {
         faults.into_result()
     }
 
+    /// The directory of the container `key`; `None` if it has none.
+    pub(super) fn home(&self, key: &str) -> Result<Option<OwnedFd>> {
+        check_key(key)?;
+        self.open_container(key, Path::new(key))
+    }
+
+    /// What the container `key` has written; `None` if it never could.
+    pub(super) fn upper(&self, key: &str) -> Result<Option<OwnedFd>> {
+        check_key(key)?;
+        self.open_container(key, &Path::new(key).join(UPPER))
+    }
+
+    fn open_container(&self, key: &str, path: &Path) -> Result<Option<OwnedFd>> {
+        match open_directory(&self.0.containers, path) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).subject(|| subject(key)),
+        }
+    }
+
     /// The bytes of the files in the tree, each file once, as Docker counts them. The container may be running and
     /// change it meanwhile. What lies deeper than the longest path is not counted.
     pub(super) fn written_bytes(&self, key: &str) -> Result<u64> {
-        check_key(key)?;
-        let path = Path::new(key).join(UPPER);
-        let upper = match open_directory(&self.0.containers, &path) {
-            Ok(upper) => RootDir::from(upper),
-            Err(Errno::NOENT) => return Ok(0),
-            Err(errno) => return Err(errno).subject(|| subject(key)),
-        };
+        let Some(upper) = self.upper(key)?.map(RootDir::from) else { return Ok(0) };
         let mut bytes = 0;
         let mut linked = HashSet::new();
         // Only names are kept, not paths: a hostile tree is deep and wide.

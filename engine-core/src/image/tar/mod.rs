@@ -1,4 +1,5 @@
-//! Tar archives, read as a stream: every dialect that layers, build contexts and saved images come in.
+//! Tar archives as streams, read and written. What is read is every dialect that layers, build contexts and saved images
+//! come in.
 //!
 //! POSIX ustar and pax, GNU (long names, base-256 numbers, sparse files in all four forms), the star and the v7
 //! forms. Where the dialects leave room, Go's `archive/tar` is followed, as it is what Docker, containerd and most
@@ -7,17 +8,25 @@
 //! The archive is hostile: nothing is believed before it is checked, and no number in it decides how much memory
 //! is taken. Paths and link targets are handed out as they are; whoever uses them resolves them beneath a
 //! directory (`sys::beneath`).
+//!
+//! What is written (`writer`, and `pack` for whole trees) is what all of them read: ustar, with a pax header where
+//! that is too small.
 
+mod content;
 mod header;
+mod pack;
 mod pax;
 mod reader;
 pub(crate) mod source;
 mod sparse;
+mod writer;
 
+pub(crate) use pack::{Packer, Plain, Rules, Verdict};
 pub(crate) use reader::Archive;
 pub(crate) use source::Source;
 pub(crate) use source::failed;
 pub(crate) use sparse::Sparse;
+pub(crate) use writer::Writer;
 
 use std::borrow::Cow;
 

@@ -27,6 +27,7 @@ use crate::id::{ContainerId, Digest, ImageId};
 use crate::parts::Parts;
 use crate::reference::Reference;
 use crate::registry::driver::Registry;
+use crate::runtime::choice::Runtimes;
 use crate::runtime::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
 use crate::runtime::session::Session;
 use crate::spec::{AttachSpec, Compression, Signal, TerminalSize, Timestamp};
@@ -58,6 +59,7 @@ impl Bench {
             registry,
             credentials: Default::default(),
             runtime: Arc::new(Nothing),
+            runtimes: Arc::new(Runtimes::new(Arc::new(Nothing), Default::default())),
             networks: Default::default(),
             volumes: Default::default(),
             docker_config: None,
@@ -88,6 +90,7 @@ impl Bench {
             spec: crate::ContainerSpec::image(image.as_str()),
             image: Some(image.clone()),
             chain: named.image.chain(),
+            image_labels: Default::default(),
         };
         self.parts
             .store
@@ -211,6 +214,19 @@ impl Runtime for Nothing {
         nobody()
     }
     async fn exec(&self, _: &Place, _: ExecBundle) -> Result<Session> {
+        nobody()
+    }
+    async fn root(&self, _: &Place) -> Result<std::os::fd::OwnedFd> {
+        nobody()
+    }
+    async fn namespaces(
+        &self,
+        _: &Place,
+        _: &[crate::runtime::driver::NamespaceKind],
+    ) -> Result<Vec<std::os::fd::OwnedFd>> {
+        nobody()
+    }
+    async fn usage(&self, _: &Place) -> Result<crate::runtime::usage::Usage> {
         nobody()
     }
     async fn update(&self, _: &Place, _: &oci_spec::runtime::LinuxResources) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Speaking with a monitor: the socket `control` in the run directory of its container. All calls block.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -10,9 +10,11 @@ use engine_shim::wire::{Cause, Failure, Kind};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::plan;
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::Place;
-use crate::spec::{AttachSpec, Signal, TerminalSize};
+use crate::spec::{AttachSpec, RestartPolicy, Signal, TerminalSize};
+use crate::sys::process_root;
 
 /// A monitor that is alive answers at once; a host in dire straits may take its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,10 +75,8 @@ impl Client {
     }
 
     /// Sends a frame. That the other side is gone is no failure: what it said before that is still to be read.
-    pub(super) fn send(&self, kind: Kind, payload: &[u8], descriptors: &[OwnedFd]) -> Result<()> {
-        use std::os::fd::AsFd;
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        match send_frame(&self.socket, kind, payload, &descriptors) {
+    pub(super) fn send(&self, kind: Kind, payload: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        match send_frame(&self.socket, kind, payload, descriptors) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(Error::io(self.subject(), errno.into())),
         }
@@ -133,11 +133,21 @@ impl Client {
     }
 }
 
+/// The number of a process in the payload of a frame.
+pub(super) fn number(frame: &Received) -> Option<u32> {
+    <[u8; 4]>::try_from(frame.payload.as_slice()).ok().map(u32::from_be_bytes)
+}
+
 /// Why building failed, or beginning, in the engine's words.
 pub(super) fn explain(payload: &[u8], name: &str) -> Error {
-    let Some(Failure { cause, errno, step }) = Failure::decode(payload) else {
-        return Error::internal(name, "it failed without saying why");
-    };
+    match Failure::decode(payload) {
+        Some(failure) => failed(name, failure),
+        None => Error::internal(name, "it failed without saying why"),
+    }
+}
+
+/// Why building the container called `name` failed, in the engine's words.
+pub(super) fn failed(name: &str, Failure { cause, errno, step }: Failure) -> Error {
     let step = String::from_utf8_lossy(&step).into_owned();
     let kind = match cause {
         Cause::CommandNotFound => ErrorKind::CommandNotFound,
@@ -152,11 +162,6 @@ pub(super) fn explain(payload: &[u8], name: &str) -> Error {
         }
     };
     Error::new(kind, name).because(step)
-}
-
-/// The number of a process in the payload of a frame.
-pub(super) fn number(frame: &Received) -> Option<u32> {
-    <[u8; 4]>::try_from(frame.payload.as_slice()).ok().map(u32::from_be_bytes)
 }
 
 fn errno(payload: &[u8]) -> rustix::io::Result<()> {
@@ -195,10 +200,35 @@ pub(super) fn attach(place: &Place, streams: AttachSpec) -> Result<UnixStream> {
     Ok(client.into_socket())
 }
 
-/// Sends a signal to the first process.
-pub(super) fn kill(place: &Place, signal: Signal) -> Result<()> {
+/// What a signal means for a container that is started again by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Nothing.
+    Signal,
+    /// It is not started again.
+    End,
+}
+
+/// The payload of a frame that sends a signal.
+pub(super) fn signal(signal: Signal, meaning: Meaning) -> [u8; 5] {
+    let [a, b, c, d] = signal.number().to_be_bytes();
+    [a, b, c, d, u8::from(meaning == Meaning::End)]
+}
+
+/// Changes when the container is started again.
+pub(super) fn set_restart(place: &Place, policy: RestartPolicy) -> Result<()> {
     let client = Client::connect(place)?.ok_or_else(|| not_running(place))?;
-    match client.request(Kind::Signal, &signal.number().to_be_bytes()) {
+    match client.request(Kind::Policy, &plan::policy(policy).encode()) {
+        Ok(result) => result.subject(|| format!("the restart policy of {}", name(place))),
+        Err(e) if e.is(ErrorKind::Unavailable) => Err(not_running(place)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Sends a signal to the first process.
+pub(super) fn kill(place: &Place, signal: Signal, meaning: Meaning) -> Result<()> {
+    let client = Client::connect(place)?.ok_or_else(|| not_running(place))?;
+    match client.request(Kind::Signal, &self::signal(signal, meaning)) {
         Ok(Err(Errno::SRCH)) => Err(not_running(place)),
         Ok(result) => result.subject(|| format!("{signal} for {}", name(place))),
         // It ended while it was asked.
@@ -227,4 +257,12 @@ pub(super) fn process(place: &Place) -> Result<OwnedFd> {
     client.send(Kind::Process, &[], &[])?;
     let answer = client.expect(Kind::Process).map_err(|_| not_running(place))?;
     answer.descriptors.into_iter().next().ok_or_else(|| not_running(place))
+}
+
+/// The root directory of a running container.
+pub(super) fn root(place: &Place) -> Result<OwnedFd> {
+    match process_root(process(place)?.as_fd()) {
+        Err(Errno::SRCH) => Err(not_running(place)),
+        root => root.subject(|| format!("the files of {}", name(place))),
+    }
 }

@@ -1,5 +1,6 @@
 //! Building a container, up to its first instruction. All calls block.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use engine_shim::wire::{self, Kind};
 use oci_spec::runtime::LinuxResources;
 use serde::Serialize;
 
-use super::client::{self, Client};
+use super::client::{self, Client, Meaning};
 use super::{Host, delete, plan, state};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::{Bundle, Created, Place};
@@ -47,7 +48,9 @@ fn build(host: &Host, bundle: &Bundle, mut plan: ContainerPlan) -> Result<(Creat
     let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     plan.cgroup = host.cgroups.create(&place.cgroup, resources.unwrap_or(&nothing))?;
     let client = Client::over(control, place)?;
-    client.send(Kind::PlanContainer, &encode(&plan)?, &bundle.held)?;
+    let shm = bundle.shm.iter().map(AsFd::as_fd);
+    let held: Vec<_> = bundle.held.iter().map(AsFd::as_fd).chain(shm).collect();
+    client.send(Kind::PlanContainer, &encode(&plan)?, &held)?;
     drop(first);
     let created = client.expect(Kind::Created)?;
     let pid = client::number(&created)
@@ -85,7 +88,7 @@ pub(super) fn start(host: &Host, place: &Place, client: Client) -> Result<Client
 
 /// Gives up a container that has not begun, and takes away what was made.
 pub(super) fn abandon(host: &Host, place: &Place, client: Client) -> Result<()> {
-    let _ = client.send(Kind::Signal, &Signal::KILL.number().to_be_bytes(), &[]);
+    let _ = client.send(Kind::Signal, &client::signal(Signal::KILL, Meaning::End), &[]);
     let _ = client.outlive(FAREWELL);
     drop(client);
     delete::clean(host, place)

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use engine_shim::status;
 use engine_shim::wire::Kind;
 
-use super::client::{self, Client};
-use super::{Host, state};
+use super::client::{self, Client, Meaning};
+use super::{Host, pause, state};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::runtime::driver::Place;
 use crate::spec::Signal;
@@ -26,7 +27,8 @@ pub(super) fn delete(host: &Host, place: &Place) -> Result<()> {
 fn end(host: &Host, place: &Place) -> Result<()> {
     if let Some(client) = Client::connect(place)? {
         // It may be at its end already.
-        let _ = client.send(Kind::Signal, &Signal::KILL.number().to_be_bytes(), &[]);
+        let _ = client.send(Kind::Signal, &client::signal(Signal::KILL, Meaning::End), &[]);
+        pause::lift(host, place)?;
         if !client.outlive(PATIENCE)? {
             // A frozen one does not take the signal.
             host.cgroups.kill(&place.cgroup)?;
@@ -60,7 +62,7 @@ pub(super) fn clean(host: &Host, place: &Place) -> Result<()> {
         faults.note(host.cgroups.kill(&place.cgroup));
         faults.note(host.cgroups.remove(&place.cgroup));
     }
-    for name in ["control", "pid", "monitor"] {
+    for name in ["control", status::FILE, pause::MARK, "monitor"] {
         let path = place.run_dir.join(name);
         faults.note(std::fs::remove_file(&path).subject(|| path.display().to_string()));
     }

@@ -1,5 +1,6 @@
 //! Another process in a running container. Blocks.
 
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use engine_shim::wire::Kind;
@@ -11,15 +12,15 @@ use crate::runtime::driver::{ExecBundle, Place, State};
 
 /// Starts the process; the socket is the conversation with it.
 pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<UnixStream> {
-    let first = || match state::of(place) {
-        Ok(State::Running { pid }) => pid,
+    let first = || match state::of(host, place) {
+        Ok(State::Running { pid, .. }) => pid,
         _ => None,
     };
-    let plan = plan::exec(exec, host.cgroups.find_beside(&place.cgroup, first))?;
+    let plan = plan::exec(place, exec, host.cgroups.find_beside(&place.cgroup, first))?;
     let process = client::process(place)?;
     let (control, first) = host.shim.start(&format!("exec in {}", place.id.short()))?;
     let client = Client::over(control, place)?;
-    client.send(Kind::PlanExec, &create::encode(&plan)?, &[process])?;
+    client.send(Kind::PlanExec, &create::encode(&plan)?, &[process.as_fd()])?;
     drop(first);
     match client.expect(Kind::Started) {
         Ok(_) => {}

@@ -10,16 +10,20 @@ mod client;
 mod create;
 mod delete;
 mod exec;
+mod namespaces;
 pub mod oci;
+mod pause;
 mod plan;
 pub(crate) mod seccomp;
 mod spawn;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod wait;
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,13 +32,15 @@ use async_trait::async_trait;
 use oci_spec::runtime::LinuxResources;
 
 use self::cgroup::Cgroups;
-use self::client::Client;
+use self::client::{Client, Meaning};
 use self::spawn::Shim;
 pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
+use self::wait::Until;
+use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
 use super::session::Session;
+use super::usage::Usage;
 use crate::error::{Error, ErrorKind, Result, Subject};
-use crate::spec::{AttachSpec, Lifetime, Signal, TerminalSize};
+use crate::spec::{AttachSpec, Lifetime, RestartPolicy, Signal, TerminalSize};
 use crate::store::blocking;
 
 /// Runs containers on this host.
@@ -126,7 +132,7 @@ impl Runtime for LinuxRuntime {
     }
 
     fn state(&self, place: &Place) -> Result<State> {
-        state::of(place)
+        state::of(&self.host, place)
     }
 
     async fn attach(&self, place: &Place, streams: AttachSpec) -> Result<Session> {
@@ -134,13 +140,41 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn kill(&self, place: &Place, signal: Signal) -> Result<()> {
-        self.at(place, move |_, place| client::kill(place, signal)).await
+        self.at(place, move |_, place| client::kill(place, signal, Meaning::Signal)).await
+    }
+
+    async fn end(&self, place: &Place, signal: Signal) -> Result<()> {
+        self.at(place, move |host, place| {
+            client::kill(place, signal, Meaning::End)?;
+            pause::lift(host, place)
+        })
+        .await
+    }
+
+    async fn pause(&self, place: &Place) -> Result<()> {
+        self.at(place, pause::pause).await
+    }
+
+    async fn resume(&self, place: &Place) -> Result<()> {
+        self.at(place, pause::resume).await
     }
 
     async fn wait(&self, place: &Place) -> Result<Option<ExitRecord>> {
-        let record = wait::wait(place).await?;
+        let record = wait::wait(&self.host, place, Until::End).await?;
         self.release(&place.run_dir);
         Ok(record)
+    }
+
+    async fn wait_next(&self, place: &Place) -> Result<Option<ExitRecord>> {
+        let record = wait::wait(&self.host, place, Until::Exit).await?;
+        if record.as_ref().is_none_or(|record| !record.again) {
+            self.release(&place.run_dir);
+        }
+        Ok(record)
+    }
+
+    async fn set_restart(&self, place: &Place, policy: RestartPolicy) -> Result<()> {
+        self.at(place, move |_, place| client::set_restart(place, policy)).await
     }
 
     async fn resize(&self, place: &Place, size: TerminalSize) -> Result<()> {
@@ -151,6 +185,19 @@ impl Runtime for LinuxRuntime {
         conversation(self.at(place, move |host, place| exec::exec(host, place, &exec)).await?)
     }
 
+    async fn root(&self, place: &Place) -> Result<OwnedFd> {
+        self.at(place, |_, place| client::root(place)).await
+    }
+
+    async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>> {
+        let kinds = kinds.to_vec();
+        self.at(place, move |_, place| namespaces::of(place, &kinds)).await
+    }
+
+    async fn usage(&self, place: &Place) -> Result<Usage> {
+        self.at(place, usage::of).await
+    }
+
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {
         let resources = resources.clone();
         self.at(place, move |host, place| {
@@ -158,6 +205,16 @@ impl Runtime for LinuxRuntime {
                 return Err(client::not_running(place));
             }
             host.cgroups.update(&place.cgroup, &resources)
+        })
+        .await
+    }
+
+    async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
+        self.at(place, |host, place| {
+            if !state::is_looked_after(place)? {
+                return Err(client::not_running(place));
+            }
+            host.cgroups.pids(&place.cgroup)
         })
         .await
     }

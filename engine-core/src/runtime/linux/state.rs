@@ -1,23 +1,28 @@
-//! What a container is doing, derived from facts that are each true by themselves: a held lock, and an exit record.
+//! What a container is doing, derived from facts that are each true by themselves: a held lock, an exit record, and a
+//! group that is held still.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use engine_shim::wire::Exit;
+use engine_shim::record::Record;
+use engine_shim::status;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::client::{failed, name};
+use super::{Host, pause};
 use crate::error::{Error, Result, Subject};
-use crate::runtime::driver::{ExitRecord, Place, State};
+use crate::runtime::driver::{ExitRecord, Place, State, Status};
+use crate::spec::{HealthStatus, Timestamp};
 
 /// No record is longer.
 const MAX_RECORD: u64 = 4096;
 
 /// The state. The lock first: a monitor writes the record before it lets go of the lock.
-pub(super) fn of(place: &Place) -> Result<State> {
+pub(super) fn of(host: &Host, place: &Place) -> Result<State> {
     if is_looked_after(place)? {
-        return Ok(State::Running { pid: pid(&place.run_dir)? });
+        return running(place, pause::is_paused(host, place)?);
     }
     Ok(match record(place)? {
         Some(record) => State::Exited(record),
@@ -44,16 +49,41 @@ pub(super) fn is_looked_after(place: &Place) -> Result<bool> {
 pub(super) fn record(place: &Place) -> Result<Option<ExitRecord>> {
     let Some(text) = read(&place.exit_record)? else { return Ok(None) };
     // It appears by a rename, whole: anything else is not the monitor's work.
-    let exit = Exit::from_text(&text).ok_or_else(|| {
+    let record = Record::from_text(&text).ok_or_else(|| {
         Error::new(crate::error::ErrorKind::Corrupt, format!("exit record {}", place.exit_record.display()))
             .because("it is no exit record")
             .with_remedy("remove the file")
     })?;
-    Ok(Some(exit.into()))
+    let failure = record.failure.clone().map(|failure| failed(&name(place), failure).to_string());
+    Ok(Some(ExitRecord { failure, ..record.into() }))
 }
 
-fn pid(run_dir: &Path) -> Result<Option<u32>> {
-    Ok(read(&run_dir.join("pid"))?.and_then(|text| text.parse().ok()))
+/// What the monitor tells of a container that it looks after.
+fn running(place: &Place, paused: bool) -> Result<State> {
+    let text = read(&place.run_dir.join(status::FILE))?;
+    let Some(told) = text.and_then(|text| status::Status::from_text(&text)) else {
+        return Ok(State::Running { pid: None, status: None, paused });
+    };
+    let last = told.last.map(|exit| ExitRecord {
+        again: true,
+        restarts: told.restarts,
+        failure: told.failure.map(|failure| failed(&name(place), failure).to_string()),
+        ..exit.into()
+    });
+    let status = Status {
+        restarting: told.phase == status::Phase::Restarting,
+        started: Timestamp::from_nanos(told.started),
+        restarts: told.restarts,
+        health: match told.health {
+            status::Health::None => None,
+            status::Health::Starting => Some(HealthStatus::Starting),
+            status::Health::Healthy => Some(HealthStatus::Healthy),
+            status::Health::Unhealthy => Some(HealthStatus::Unhealthy),
+        },
+        last,
+    };
+    let pid = Some(told.pid).filter(|pid| *pid != 0);
+    Ok(State::Running { pid, status: Some(status), paused })
 }
 
 fn open(path: &Path) -> Result<Option<File>> {

@@ -9,12 +9,15 @@
 mod detect;
 mod devices;
 mod filter;
+mod freezer;
 mod setting;
 mod tree;
+mod usage;
 mod v1;
 mod v2;
 
 use engine_shim::plan;
+use freezer::Freezer;
 use oci_spec::runtime::LinuxResources;
 
 use crate::error::{Error, Result};
@@ -82,10 +85,49 @@ impl Cgroups {
         }
     }
 
+    /// Holds all processes of the group still, and those below it. They go on if not all can be held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if one waits for a device and does not hear of it;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a host without a freezer.
+    pub(crate) fn freeze(&self, path: &str) -> Result<()> {
+        self.freezer(path)?.hold(freezer::PATIENCE)
+    }
+
+    /// Lets the processes of the group go on. May be called twice.
+    pub(crate) fn thaw(&self, path: &str) -> Result<()> {
+        self.freezer(path)?.release()
+    }
+
+    /// Whether the processes of the group are held still.
+    pub(crate) fn is_frozen(&self, path: &str) -> Result<bool> {
+        self.freezer(path)?.is_held()
+    }
+
+    fn freezer(&self, path: &str) -> Result<Freezer> {
+        check(path)?;
+        match &self.0 {
+            Version::One(hierarchies) => hierarchies.freezer(path),
+            Version::Two(tree) => Ok(Freezer::two(tree.directory(path))),
+        }
+    }
+
     /// The processes of the group and of the groups below it. A group that is not there has none.
     pub(crate) fn pids(&self, path: &str) -> Result<Vec<u32>> {
         check(path)?;
         tree::pids(&self.processes(path))
+    }
+
+    /// What the group and those below it use. A group that is not there uses nothing.
+    ///
+    /// # Errors
+    /// A path that is none.
+    pub(crate) fn usage(&self, path: &str) -> Result<usage::GroupUsage> {
+        check(path)?;
+        Ok(match &self.0 {
+            Version::One(hierarchies) => usage::of_hierarchies(|name| hierarchies.directory(path, name)),
+            Version::Two(tree) => usage::of_group(&tree.directory(path)),
+        })
     }
 
     /// Kills all processes of the group and waits until they are gone. May be called twice.
@@ -128,35 +170,6 @@ impl Cgroups {
         match &self.0 {
             Version::One(hierarchies) => hierarchies.mounts(),
             Version::Two(tree) => tree.mounts(),
-        }
-    }
-
-    /// Whether the processes of the group are frozen, or about to be.
-    pub(crate) fn is_frozen(&self, path: &str) -> bool {
-        match &self.0 {
-            Version::One(hierarchies) => hierarchies.is_frozen(path),
-            Version::Two(tree) => tree.is_frozen(path),
-        }
-    }
-
-    /// Freezes all processes of the group and waits until they are.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) if one of them is stuck in a system call.
-    pub(crate) fn freeze(&self, path: &str) -> Result<()> {
-        check(path)?;
-        match &self.0 {
-            Version::One(hierarchies) => hierarchies.freeze(path),
-            Version::Two(tree) => tree.freeze(path),
-        }
-    }
-
-    /// Lets the processes of the group go on.
-    pub(crate) fn thaw(&self, path: &str) -> Result<()> {
-        check(path)?;
-        match &self.0 {
-            Version::One(hierarchies) => hierarchies.thaw(path),
-            Version::Two(tree) => tree.thaw(path),
         }
     }
 

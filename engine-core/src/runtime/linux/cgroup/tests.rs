@@ -1,6 +1,7 @@
 mod unified;
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids};
 
@@ -302,6 +303,66 @@ fn a_group_that_grows_while_it_is_killed_is_killed_all_the_same() {
         assert!(group.cgroups.pids(&group.path).expect("lists").is_empty());
         child.wait().expect("is reaped");
         group.cgroups.remove(&group.path).expect("removes");
+    }
+}
+
+/// The processor time of a process, in ticks: a busy one that is held uses none.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("reads");
+    let fields = stat.rsplit(')').next().expect("fields").split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn a_frozen_group_does_nothing_until_it_is_thawed() {
+    for cgroups in [Some(Cgroups::detect().expect("control groups")), tree()].into_iter().flatten() {
+        let Some(group) = Group::of(cgroups, "frozen") else { continue };
+        let (cgroups, path) = (&group.cgroups, &group.path);
+        if cgroups.freezer(path).is_err() {
+            continue;
+        }
+        let mut child = group.join("while :; do :; done");
+        wait_for("the process joins", || cgroups.pids(path).expect("lists").len() == 1);
+        assert!(!cgroups.is_frozen(path).expect("tells"));
+        cgroups.freeze(path).expect("freezes");
+        cgroups.freeze(path).expect("may be called twice");
+        assert!(cgroups.is_frozen(path).expect("tells"));
+        let before = ticks(child.id());
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(ticks(child.id()), before);
+        cgroups.thaw(path).expect("thaws");
+        cgroups.thaw(path).expect("may be called twice");
+        assert!(!cgroups.is_frozen(path).expect("tells"));
+        wait_for("it goes on", || ticks(child.id()) > before);
+        cgroups.kill(path).expect("kills");
+        child.wait().expect("is reaped");
+        cgroups.remove(path).expect("removes");
+        assert!(!cgroups.is_frozen(path).expect("one that is gone is not frozen"));
+        cgroups.thaw(path).expect("nor does it need to be thawed");
+    }
+}
+
+#[test]
+fn a_group_that_does_not_stop_in_time_goes_on() {
+    for cgroups in [Some(Cgroups::detect().expect("control groups")), tree()].into_iter().flatten() {
+        let Some(group) = Group::of(cgroups, "unfrozen") else { continue };
+        let (cgroups, path) = (&group.cgroups, &group.path);
+        let mut child =
+            group.join("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do (while :; do :; done) & done; wait");
+        wait_for("they join", || cgroups.pids(path).expect("lists").len() > 12);
+        let Ok(freezer) = cgroups.freezer(path) else { continue };
+        // With no time at all it hardly ever succeeds.
+        for _ in 0..20 {
+            match freezer.hold(Duration::ZERO) {
+                Ok(()) => freezer.release().expect("thaws"),
+                Err(e) => {
+                    assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
+                    assert!(!freezer.is_held().expect("tells"));
+                }
+            }
+        }
+        cgroups.kill(path).expect("kills");
+        child.wait().expect("is reaped");
     }
 }
 

@@ -14,6 +14,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::detect::Hierarchy;
 use super::devices::{self, Policy};
+use super::freezer::Freezer;
 use super::setting::{self, Setting};
 use super::tree::{self, Made};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
@@ -116,37 +117,12 @@ impl Hierarchies {
         })
     }
 
-    /// See [`super::Cgroups::is_frozen`].
-    pub(super) fn is_frozen(&self, path: &str) -> bool {
-        let state = self.directory(path, "freezer").map(|freezer| tree::read(&freezer, "freezer.state"));
-        matches!(state, Some(Ok(state)) if state.trim() != "THAWED")
-    }
-
-    /// See [`super::Cgroups::freeze`].
-    pub(super) fn freeze(&self, path: &str) -> Result<()> {
-        let freezer = self.freezer(path)?;
-        let write = || tree::write(&freezer, "freezer.state", "FROZEN");
-        write().subject(|| format!("cgroup {freezer}"))?;
-        let frozen = tree::wait_until(&freezer, || {
-            // A process that was made meanwhile is caught by being asked again.
-            let state = write().and_then(|()| tree::read(&freezer, "freezer.state"));
-            state.map(|state| state.trim() == "FROZEN").subject(|| format!("cgroup {freezer}"))
-        });
-        // What cannot be frozen as a whole is not left in half.
-        frozen.inspect_err(|_| {
-            let _ = self.thaw(path);
-        })
-    }
-
-    /// See [`super::Cgroups::thaw`].
-    pub(super) fn thaw(&self, path: &str) -> Result<()> {
-        let freezer = self.freezer(path)?;
-        tree::write(&freezer, "freezer.state", "THAWED").subject(|| format!("cgroup {freezer}"))
-    }
-
-    fn freezer(&self, path: &str) -> Result<String> {
-        self.directory(path, "freezer").ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, "the freezer").because("this host has none mounted")
+    /// The freezer of the group.
+    pub(super) fn freezer(&self, path: &str) -> Result<Freezer> {
+        self.directory(path, "freezer").map(Freezer::one).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("freezer of cgroup {path}"))
+                .because("this host has no control group controller that holds processes still")
+                .with_remedy("enable the \"freezer\" controller in the host's kernel")
         })
     }
 
@@ -209,7 +185,8 @@ impl Hierarchies {
         self.always.iter().map(directory).chain(asked_for)
     }
 
-    fn directory(&self, path: &str, controller: &str) -> Option<String> {
+    /// The directory of the group in the hierarchy of a controller.
+    pub(super) fn directory(&self, path: &str, controller: &str) -> Option<String> {
         let mut all = self.always.iter().chain(&self.on_demand);
         all.find(|hierarchy| hierarchy.has(controller)).map(|hierarchy| [&hierarchy.mount, path].concat())
     }

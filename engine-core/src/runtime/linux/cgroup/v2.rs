@@ -115,32 +115,6 @@ impl Tree {
         }
     }
 
-    /// See [`super::Cgroups::is_frozen`].
-    pub(super) fn is_frozen(&self, path: &str) -> bool {
-        tree::read(&self.directory(path), "cgroup.freeze").is_ok_and(|state| state.trim() == "1")
-    }
-
-    /// See [`super::Cgroups::freeze`].
-    pub(super) fn freeze(&self, path: &str) -> Result<()> {
-        let directory = self.directory(path);
-        let subject = || format!("cgroup {directory}");
-        tree::write(&directory, "cgroup.freeze", "1").subject(subject)?;
-        let frozen = tree::wait_until(&directory, || {
-            let events = tree::read(&directory, "cgroup.events").subject(subject)?;
-            Ok(events.lines().any(|line| line == "frozen 1"))
-        });
-        // What cannot be frozen as a whole is not left in half.
-        frozen.inspect_err(|_| {
-            let _ = self.thaw(path);
-        })
-    }
-
-    /// See [`super::Cgroups::thaw`].
-    pub(super) fn thaw(&self, path: &str) -> Result<()> {
-        let directory = self.directory(path);
-        tree::write(&directory, "cgroup.freeze", "0").subject(|| format!("cgroup {directory}"))
-    }
-
     /// See [`super::Cgroups::remove`].
     pub(super) fn remove(&self, path: &str) -> Result<()> {
         tree::remove(&self.directory(path))

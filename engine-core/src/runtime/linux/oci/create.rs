@@ -90,7 +90,8 @@ impl OciRuntime {
         descriptors.extend(creation.preserved);
         descriptors.extend(creation.console);
         let client = Client::named(control, name(id))?;
-        client.send(Kind::PlanContainer, &encode(&plan)?, &descriptors)?;
+        let passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        client.send(Kind::PlanContainer, &encode(&plan)?, &passed)?;
         drop((first, descriptors));
         // Hooks take the time they take.
         client.wait_for(None)?;

@@ -1,6 +1,6 @@
 //! Another process in a running container, for a caller who looks after it by itself.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use engine_shim::plan::Direct;
@@ -98,7 +98,8 @@ impl OciRuntime {
         descriptors.extend(execution.console);
         let (control, first) = self.host.shim.start(&format!("exec in {id}"))?;
         let client = Client::named(control, name(id))?;
-        client.send(Kind::PlanExec, &encode(&plan)?, &descriptors)?;
+        let passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        client.send(Kind::PlanExec, &encode(&plan)?, &passed)?;
         drop((first, descriptors));
         client.wait_for(None)?;
         client::number(&client.expect(Kind::Started)?)

@@ -36,7 +36,7 @@ impl OciRuntime {
             Err(Errno::SRCH) => return Err(not_running(id)),
             result => result.subject(|| format!("{signal} for {}", name(id)))?,
         }
-        if signal == Signal::KILL && self.host.cgroups.is_frozen(&record.cgroup) {
+        if signal == Signal::KILL && self.host.cgroups.is_frozen(&record.cgroup)? {
             // A frozen process of version 1 does not take the signal.
             self.host.cgroups.thaw(&record.cgroup)?;
         }

@@ -74,7 +74,7 @@ impl OciRuntime {
         if process::begin(record.pid)? != Some(record.begun) {
             return Ok(Status::Stopped);
         }
-        if self.host.cgroups.is_frozen(&record.cgroup) {
+        if self.host.cgroups.is_frozen(&record.cgroup)? {
             return Ok(Status::Paused);
         }
         Ok(match self.directory(id).join(SOCKET).exists() {

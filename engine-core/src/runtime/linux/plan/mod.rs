@@ -1,6 +1,7 @@
 //! What the shim is to do, decided from an OCI runtime configuration. Pure: nothing here looks at the host, and what
 //! the shim could not do, or would misunderstand, is refused here, before anything is made.
 
+mod held;
 mod hooks;
 mod mounts;
 mod process;
@@ -9,21 +10,24 @@ mod sysctl;
 mod tests;
 
 use std::path::Path;
+use std::time::Duration;
 
+use engine_shim::restart::Policy;
 use oci_spec::runtime::{
     Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Spec,
 };
 
 use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, Direct, ExecPlan, Namespaces, Root, RootSource, Streams,
+    Cgroup, CgroupMount, ContainerPlan, Device, Direct, Events, ExecEvents, ExecPlan, HealthPlan,
+    HostJournal, Logging, Namespaces, Root, RootSource, Streams,
 };
 
 pub(super) use self::hooks::{State, hooks_plan};
 pub(super) use self::mounts::options;
 use self::process::Who;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{Bundle, ExecBundle};
-use crate::spec::{Lifetime, RootMount};
+use crate::runtime::driver::{self, Bundle, EventSource, ExecBundle, HealthCheck, Place};
+use crate::spec::{Lifetime, RestartPolicy, RootMount, go_duration};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -45,7 +49,7 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
     let terminal_size = bundle.streams.terminal_size.map(|size| (size.rows, size.columns));
     let mut hooks = plan.hooks;
     hooks.state = hooks::state(spec, bundle.place.id.as_str(), &bundle.place.run_dir)?;
-    Ok(ContainerPlan {
+    let mut plan = ContainerPlan {
         run_dir: text(&bundle.place.run_dir, "the directory of run-time state")?,
         exit_record: text(&bundle.place.exit_record, "the exit record")?,
         durable: bundle.durable,
@@ -57,11 +61,17 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
             open_stdin: bundle.streams.open_stdin,
             stdin_once: bundle.streams.stdin_once,
             log: bundle.streams.log.as_deref().map(|log| text(log, "the log")).transpose()?,
+            logging: logging(&bundle.streams.logging)?,
         },
         init: bundle.init,
         hooks,
+        restart: policy(bundle.restart),
+        health: bundle.health.as_ref().map(health).transpose()?,
+        events: bundle.events.as_ref().map(|events| self::events(bundle, events)).transpose()?,
         ..plan
-    })
+    };
+    held::resolve(&mut plan, bundle)?;
+    Ok(plan)
 }
 
 /// The plan for a container that its caller looks after: `id` in the directory `bundle`, with its root at `rootfs`.
@@ -116,12 +126,59 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         init: false,
         hooks: hooks::hooks(spec)?,
         direct: None,
+        restart: Policy::default(),
+        health: None,
+        events: None,
+    })
+}
+
+/// A policy as a monitor has it: a user who stops a container overrules all of them.
+pub(super) fn policy(policy: RestartPolicy) -> Policy {
+    match policy {
+        RestartPolicy::No => Policy::No,
+        RestartPolicy::OnFailure { retries } => Policy::OnFailure(retries),
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => Policy::Always,
+    }
+}
+
+fn health(check: &HealthCheck) -> Result<HealthPlan> {
+    let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    if check.args.first().is_none_or(String::is_empty) || check.args.iter().any(|arg| arg.contains('\0')) {
+        return Err(Error::invalid("the health check", "its command is empty or holds a zero byte"));
+    }
+    Ok(HealthPlan {
+        args: check.args.clone(),
+        namespaces: JOINED as u32,
+        interval: nanos(check.interval),
+        timeout: nanos(check.timeout),
+        start_period: nanos(check.start_period),
+        start_interval: nanos(check.start_interval),
+        retries: check.retries,
+        timed_out: format!("Health check exceeded timeout ({})", go_duration(check.timeout)),
+        file: text(&check.results, "the results of the health check")?,
+    })
+}
+
+fn events(bundle: &Bundle, events: &EventSource) -> Result<Events> {
+    Ok(Events {
+        journal: text(&events.journal, "the journal of events")?,
+        id: bundle.place.id.to_string(),
+        attributes: events.attributes.clone(),
     })
 }
 
 /// The plan for another process of a container whose group is `cgroup`.
-pub(super) fn exec(exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
+pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
+    let events = exec.events.as_ref().map(|events| {
+        Ok(ExecEvents {
+            journal: text(&events.journal, "the journal of events")?,
+            container: place.id.to_string(),
+            start: events.start.clone(),
+            attributes: events.attributes.clone(),
+        })
+    });
     Ok(ExecPlan {
+        events: events.transpose()?,
         namespaces: JOINED as u32,
         cgroup,
         process: process::process(&exec.process, &Who::Named(&exec.user), exec.seccomp.as_ref())?,
@@ -146,7 +203,24 @@ pub(super) fn exec_direct(
         stdin: true,
         terminal_size: process::terminal_size(None, process),
         detach: true,
+        events: None,
         direct: Some(direct),
+    })
+}
+
+fn logging(logging: &driver::Logging) -> Result<Logging> {
+    let journal = logging.journal.as_ref().map(|journal| {
+        Ok(HostJournal {
+            socket: text(&journal.socket, "the socket of the host's journal")?,
+            fields: journal.fields.clone(),
+        })
+    });
+    Ok(Logging {
+        max_size: logging.max_size.unwrap_or(0),
+        max_files: logging.max_files,
+        compress: logging.compress,
+        attributes: logging.attributes.clone(),
+        journal: journal.transpose()?,
     })
 }
 

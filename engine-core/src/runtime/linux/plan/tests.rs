@@ -25,6 +25,7 @@ fn bundle(config: Value) -> Bundle {
         run_dir: "/run/engine/x".into(),
         exit_record: "/var/lib/engine/x/exit".into(),
         cgroup: "/engine/x".to_owned(),
+        runtime: None,
     };
     Bundle {
         place,
@@ -39,6 +40,10 @@ fn bundle(config: Value) -> Bundle {
         durable: true,
         held: Vec::new(),
         teardown: Vec::new(),
+        restart: RestartPolicy::No,
+        health: None,
+        events: None,
+        shm: None,
     }
 }
 

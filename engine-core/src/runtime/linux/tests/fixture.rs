@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::id::ContainerId;
 use crate::runtime::driver::{Bundle, ExecBundle, ExitRecord, Place, Runtime, Streams, UserSpec};
 use crate::runtime::linux::{LinuxRuntime, ShimProgram, delete};
-use crate::spec::{AttachSpec, Lifetime, RootMount};
+use crate::spec::{AttachSpec, Lifetime, RestartPolicy, RootMount};
 
 const APPLETS: [&str; 35] = [
     "awk", "cat", "chmod", "cp", "dd", "dmesg", "echo", "env", "false", "grep", "head", "hostname", "id",
@@ -75,6 +75,7 @@ impl Fixture {
             run_dir: directory.join("run"),
             exit_record: directory.join("exit"),
             cgroup: format!("{}/{id}", self.cgroup),
+            runtime: None,
             id,
         };
         self.places.lock().expect("no panic").push(place.clone());
@@ -167,6 +168,7 @@ pub(super) fn exec_bundle(command: &[&str]) -> ExecBundle {
         stdin: false,
         terminal_size: None,
         detach: false,
+        events: None,
     }
 }
 
@@ -210,6 +212,10 @@ pub(super) fn bundle(
         durable: false,
         held: Vec::new(),
         teardown: Vec::new(),
+        restart: RestartPolicy::No,
+        health: None,
+        events: None,
+        shm: None,
     }
 }
 

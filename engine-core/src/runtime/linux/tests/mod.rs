@@ -6,6 +6,7 @@ mod fixture;
 mod hostile;
 mod init;
 mod lifetime;
+mod lives;
 mod mounts;
 mod speed;
 mod streams;

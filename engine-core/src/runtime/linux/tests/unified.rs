@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, LIMIT, eventually, exec_bundle, is_alive, text};
-use crate::runtime::driver::{Place, Runtime};
+use super::lives::checked;
+use crate::runtime::driver::{Place, Runtime, State};
 use crate::runtime::session::Frame;
-use crate::spec::{AttachSpec, Signal};
+use crate::spec::{AttachSpec, HealthStatus, RestartPolicy, Signal};
 
 /// A fixture, if this host's groups are of version 2.
 fn unified() -> Option<Fixture> {
@@ -126,4 +127,25 @@ async fn a_container_opens_only_devices_that_it_may() {
     });
     let said = fixture.run(bundle).await;
     assert_eq!(said.stdout, "made\nzero\n3\nnull\n", "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_divides_its_group_is_checked_and_lives_again() {
+    let Some(fixture) = unified() else { return };
+    let script = "mkdir -p /sys/fs/cgroup/a/b && echo 0 > /sys/fs/cgroup/a/b/cgroup.procs
+        until echo +memory +pids > /sys/fs/cgroup/cgroup.subtree_control; do sleep 0.01; done; sleep 1000";
+    let mut bundle = fixture.bundle_with(&["sh", "-c", script], writable);
+    bundle.restart = RestartPolicy::Always;
+    let bundle = checked(&fixture, bundle, "cat /proc/self/cgroup; grep -q a/b /proc/self/cgroup");
+    let place = fixture.begin(bundle).await;
+    let state = || match fixture.runtime.state(&place).expect("has a state") {
+        State::Running { status: Some(status), .. } => (status.restarts, status.health),
+        _ => (0, None),
+    };
+    eventually("it is well", || state() == (0, Some(HealthStatus::Healthy))).await;
+    fixture.runtime.kill(&place, Signal::KILL).await.expect("kills");
+    eventually("it is well in its next life", || state() == (1, Some(HealthStatus::Healthy))).await;
+    fixture.runtime.end(&place, Signal::KILL).await.expect("ends");
+    fixture.runtime.wait(&place).await.expect("waits").expect("ended with a record");
+    assert!(!group(&fixture, &place).exists(), "its monitor removes it all");
 }

@@ -13,25 +13,30 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::tree::{below, each_entry, open_directory};
 use crate::error::{Error, ErrorKind, Result, Subject};
-use crate::sys::tree::{below, each_entry, open_directory};
 
 /// As much as an extended attribute, or the list of a file's attributes, can be long (xattr(7)).
 const LARGEST_XATTR: usize = 64 * 1024;
 /// How much is copied at once where the kernel cannot copy by itself.
 const CHUNK: usize = 128 * 1024;
 
-/// Copies all that is in `source` into `target`, except for the entries at the top that `skip` names. Mounts are not
-/// entered.
+/// Whether an extended attribute belongs to the copy too.
+pub(crate) type Keep = fn(&CStr) -> bool;
+
+/// Copies all that is in `source` into `target`, except for the entries at the top that `skip` names, with the extended
+/// attributes that `keep` says. Mounts are not entered.
 ///
 /// # Errors
 /// The first failure, naming the file; what was copied until then stays.
-pub(super) fn copy_children(
+pub(crate) fn copy_children(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     skip: &dyn Fn(&CStr) -> bool,
+    keep: Keep,
 ) -> Result<()> {
-    let mut copy = Copy { target, links: BTreeMap::new(), waiting: VecDeque::from([CString::from(c".")]) };
+    let mut copy =
+        Copy { target, keep, links: BTreeMap::new(), waiting: VecDeque::from([CString::from(c".")]) };
     while let Some(path) = copy.waiting.pop_back() {
         let shown = || path.to_string_lossy().into_owned();
         let from = match open_directory(source, &path) {
@@ -63,27 +68,28 @@ pub(super) fn copy_children(
         // Its directories are made by now, so that nothing changes its times any more.
         if path.as_bytes() != b"." {
             rustix::fs::fstat(&from)
-                .and_then(|stat| copy_attributes(from.as_fd(), to.as_fd(), &stat))
+                .and_then(|stat| copy_attributes(from.as_fd(), to.as_fd(), &stat, keep))
                 .subject(shown)?;
         }
     }
     Ok(())
 }
 
-/// Gives the file `target` the extended attributes of `source`, and the owner, mode and times that `source` had when
+/// Gives the file `target` the extended attributes of `source` that `keep` says, and the owner, mode and times that `source` had when
 /// it was asked for `stat`. Any descriptors will do, those opened with `O_PATH` too.
 ///
 /// # Errors
 /// What the kernel says. That the file system of `target` has no such attributes is none.
-pub(super) fn copy_attributes(
+pub(crate) fn copy_attributes(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     stat: &Stat,
+    keep: Keep,
 ) -> rustix::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     // The owner first: changing it takes away set-user-ID bits and capabilities.
     rustix::fs::chownat(target, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
-    copy_xattrs(source, target)?;
+    copy_xattrs(source, target, keep)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
         rustix::fs::chmod(itself(target), Mode::from_raw_mode(stat.st_mode))?;
     }
@@ -99,7 +105,7 @@ fn itself(file: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-fn copy_xattrs(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Result<()> {
+fn copy_xattrs(source: BorrowedFd<'_>, target: BorrowedFd<'_>, keep: Keep) -> rustix::io::Result<()> {
     let (from, to) = (itself(source), itself(target));
     // Most files have none, and the question needs no memory.
     match rustix::fs::listxattr_query(&from) {
@@ -111,7 +117,7 @@ fn copy_xattrs(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Re
     let mut value = vec![0; LARGEST_XATTR];
     for name in names[..length].split_inclusive(|byte| *byte == 0) {
         let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-        if is_of_the_host(name) {
+        if !keep(name) {
             continue;
         }
         let length = match rustix::fs::getxattr(&from, name, &mut value[..]) {
@@ -126,15 +132,18 @@ fn copy_xattrs(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::io::Re
     Ok(())
 }
 
-/// What says something about the place of a file and not about the file: marks of overlayfs, and the label that the
-/// host's policy gives by place.
-fn is_of_the_host(name: &CStr) -> bool {
+/// All but what says something about the place of a file and not about the file: marks of overlayfs, and the label that
+/// the host's policy gives by place.
+pub(crate) fn of_the_file(name: &CStr) -> bool {
     let name = name.to_bytes();
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") || name == b"security.selinux"
+    !name.starts_with(b"trusted.overlay.")
+        && !name.starts_with(b"user.overlay.")
+        && name != b"security.selinux"
 }
 
 struct Copy<'a> {
     target: BorrowedFd<'a>,
+    keep: Keep,
     /// Where the files with several names are, by device and number in the source.
     links: BTreeMap<(u64, u64), CString>,
     /// The directories that were made, and have yet to be filled.
@@ -166,15 +175,15 @@ impl Copy<'_> {
             };
         }
         match kind {
-            FileType::RegularFile => copy_file(from, to, name),
+            FileType::RegularFile => copy_file(from, to, name, self.keep),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(from, name, Vec::new())?;
                 rustix::fs::symlinkat(target, to, name)?;
-                copy_special(from, to, name)
+                copy_special(from, to, name, self.keep)
             }
             kind => {
                 rustix::fs::mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?;
-                copy_special(from, to, name)
+                copy_special(from, to, name, self.keep)
             }
         }
     }
@@ -190,14 +199,14 @@ impl Copy<'_> {
 }
 
 /// The attributes of what has no content to open.
-fn copy_special(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+fn copy_special(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, keep: Keep) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
     let target = rustix::fs::openat(to, name, flags, Mode::empty())?;
-    copy_attributes(source.as_fd(), target.as_fd(), &rustix::fs::fstat(&source)?)
+    copy_attributes(source.as_fd(), target.as_fd(), &rustix::fs::fstat(&source)?, keep)
 }
 
-fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, keep: Keep) -> rustix::io::Result<()> {
     // Should it have become a pipe meanwhile, nobody waits for who writes to it.
     let reading = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let source = rustix::fs::openat(from, name, reading, Mode::empty())?;
@@ -205,7 +214,7 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> rustix::i
     let writing = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(to, name, writing, Mode::RUSR | Mode::WUSR)?;
     copy_content(&source, &target, &stat)?;
-    copy_attributes(source.as_fd(), target.as_fd(), &stat)
+    copy_attributes(source.as_fd(), target.as_fd(), &stat, keep)
 }
 
 fn copy_content(source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> rustix::io::Result<()> {

@@ -1,0 +1,75 @@
+//! The namespaces that stay when a container is started again: those it joins, which must not become those of another
+//! process that got the same number meanwhile, and its own network namespace, so that its address, its links and its
+//! published ports stay without anybody's doing.
+
+use alloc::vec::Vec;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+
+use crate::failure::{Result, Step};
+use crate::plan::Namespaces;
+use crate::sys;
+use crate::text::Text;
+
+/// To join it is for children only: the monitor does it before there is one.
+pub(crate) const PID: u32 = libc::CLONE_NEWPID as u32;
+const NET: u32 = libc::CLONE_NEWNET as u32;
+/// It begins at the group of the process that makes it: the container's own process does, once it is in its group.
+const CGROUP: u32 = libc::CLONE_NEWCGROUP as u32;
+
+/// The namespaces of a container that are known before it is built.
+pub(crate) struct Kept {
+    joined: Vec<(u32, OwnedFd)>,
+    net: Option<OwnedFd>,
+}
+
+impl Kept {
+    /// Opens those to join.
+    pub(crate) fn open(plan: &Namespaces) -> Result<Kept> {
+        let mut joined = Vec::with_capacity(plan.join.len());
+        for (kind, path) in &plan.join {
+            let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .step("open namespace", path)?;
+            match *kind {
+                PID => sys::setns(namespace.as_fd(), PID).step("join namespace", path)?,
+                kind => joined.push((kind, namespace)),
+            }
+        }
+        Ok(Kept { joined, net: None })
+    }
+
+    /// Those that the container's first process is to be cloned into.
+    pub(crate) fn to_make(&self, plan: &Namespaces) -> u32 {
+        let kept = if self.net.is_some() { NET } else { 0 };
+        plan.new & !CGROUP & !kept
+    }
+
+    /// Keeps the network namespace that the process `pid` was cloned into.
+    pub(crate) fn keep(&mut self, plan: &Namespaces, pid: u32) -> Result<()> {
+        if plan.new & NET != 0 && self.net.is_none() {
+            let mut path = Text::default();
+            path.push("/proc/").number(pid.into()).push("/ns/net");
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let net = rustix::fs::open(path.as_str(), flags, Mode::empty()).step("open", path.as_str())?;
+            self.net = Some(net);
+        }
+        Ok(())
+    }
+
+    /// The container's own network namespace.
+    pub(crate) fn net(&self) -> Option<BorrowedFd<'_>> {
+        self.net.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Moves this process, the container's first, to those that are there already.
+    pub(crate) fn enter(&self) -> Result<()> {
+        for (kind, namespace) in &self.joined {
+            sys::setns(namespace.as_fd(), *kind).step("join", "a namespace")?;
+        }
+        match &self.net {
+            Some(net) => sys::setns(net.as_fd(), NET).step("join", "the container's network namespace"),
+            None => Ok(()),
+        }
+    }
+}
