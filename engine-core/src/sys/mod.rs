@@ -4,6 +4,7 @@ pub(crate) mod beneath;
 pub(crate) mod bpf;
 pub(crate) mod copy_tree;
 pub(crate) mod fault;
+pub(crate) mod lines;
 mod local_time;
 pub(crate) mod lock;
 mod overlay_view;
