@@ -538,3 +538,19 @@ fn export_gives_the_files_without_volumes_and_import_takes_them() {
     assert!(asked.code == 1 && asked.stdout.contains("cowardly refusing to save to a terminal"), "{asked:?}");
     sandbox.engine(&["export", "nosuch"]).fails(1, ["nosuch"]);
 }
+
+#[test]
+fn a_committed_image_has_the_check_of_its_container() {
+    let sandbox = Sandbox::new("committed");
+    sandbox.busybox();
+    let check = ["--health-cmd", "true", "--health-retries", "7"];
+    let words = ["create", "--name", "checker"].iter().chain(&check).chain(&["busybox", "true"]);
+    sandbox.engine(&words.copied().collect::<Vec<_>>()).ok();
+    sandbox.engine(&["commit", "-c", "LABEL a=b", "checker", "checked"]).ok();
+    let shown = sandbox.engine(&["image", "inspect", "-f", "{{json .Config.Healthcheck}}", "checked"]);
+    assert_eq!(shown.ok(), r#"{"Retries":7,"Test":["CMD-SHELL","true"]}"#);
+    sandbox.engine(&["create", "--name", "plain", "busybox", "true"]).ok();
+    sandbox.engine(&["commit", "plain", "unchecked"]).ok();
+    let shown = sandbox.engine(&["image", "inspect", "-f", "{{json .Config}}", "unchecked"]);
+    assert!(!shown.ok().contains("Healthcheck"), "{shown:?}");
+}

@@ -63,7 +63,9 @@ impl Sandbox {
     /// A program of the host, in the test's network.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.netns)).arg("--").arg(program);
+        command.arg(format!("--net=/run/netns/{}", self.netns)).arg("--");
+        // Who runs the tests in the background has it ignored, and that is handed down.
+        command.args(["env", "--default-signal=INT", program]);
         command
             .env("ENGINE_ROOT", self.root())
             .env("ENGINE_RUN_ROOT", self.run_root())

@@ -378,7 +378,8 @@ impl Monitor {
         let Status { started, restarts, .. } = self.status;
         let record = Record { exit: *exit, started, restarts, failure: end.failure };
         // If it cannot be written, the container is found without a monitor and without a record: lost, which is true.
-        let _ = record.write(&self.plan.exit_record, self.plan.durable);
+        let text = record.to_text();
+        let _ = rundir::replace(&self.plan.exit_record, text.as_bytes(), self.plan.durable);
         let _ = sys::lock(self.lock.as_fd(), false);
         hub.tell_all(Kind::Exited, &record.encode());
     }

@@ -66,36 +66,6 @@ impl Record {
     }
 }
 
-#[cfg(feature = "program")]
-mod write {
-    use rustix::fs::{CWD, Mode, OFlags};
-
-    use super::Record;
-    use crate::failure::{Result, Step};
-
-    impl Record {
-        /// Writes the record to `path`, whole or not at all; with `durable`, onto the disk.
-        pub(crate) fn write(&self, path: &str, durable: bool) -> Result<()> {
-            let (directory, _) = path.rsplit_once('/').unwrap_or((".", path));
-            let unfinished = [path, ".new"].concat();
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = rustix::fs::open(unfinished.as_str(), flags, Mode::from_raw_mode(0o600))
-                .step("write exit record", &unfinished)?;
-            rustix::io::write(&file, self.to_text().as_bytes()).step("write exit record", &unfinished)?;
-            if durable {
-                rustix::fs::fsync(&file).step("sync exit record", &unfinished)?;
-            }
-            rustix::fs::renameat(CWD, unfinished.as_str(), CWD, path).step("publish exit record", path)?;
-            if durable {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let directory = rustix::fs::open(directory, flags, Mode::empty()).step("open", directory)?;
-                rustix::fs::fsync(&directory).step("sync", "the directory of exit records")?;
-            }
-            Ok(())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,11 +44,12 @@ pub(crate) fn listen(run_dir: &str) -> Result<OwnedFd> {
 
 /// Replaces what is told of the container.
 pub(crate) fn tell(run_dir: &str, status: &Status) -> Result<()> {
-    replace(&[run_dir, "/", status::FILE].concat(), status.to_text().as_bytes())
+    replace(&[run_dir, "/", status::FILE].concat(), status.to_text().as_bytes(), false)
 }
 
-/// Replaces the file at `path`: whoever opens it finds the old content or the new.
-pub(crate) fn replace(path: &str, content: &[u8]) -> Result<()> {
+/// Replaces the file at `path`: whoever opens it finds the old content or the new. With `durable` the new one is on the
+/// disk then.
+pub(crate) fn replace(path: &str, content: &[u8], durable: bool) -> Result<()> {
     let unfinished = [path, ".new"].concat();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(unfinished.as_str(), flags, Mode::from_raw_mode(0o600))
@@ -57,7 +58,17 @@ pub(crate) fn replace(path: &str, content: &[u8]) -> Result<()> {
         written if written == content.len() => {}
         _ => return Err(Errno::NOSPC).step("write", &unfinished),
     }
-    rustix::fs::renameat(CWD, unfinished.as_str(), CWD, path).step("replace", path)
+    if durable {
+        rustix::fs::fsync(&file).step("sync", &unfinished)?;
+    }
+    rustix::fs::renameat(CWD, unfinished.as_str(), CWD, path).step("replace", path)?;
+    if durable {
+        let (directory, _) = path.rsplit_once('/').unwrap_or((".", path));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(directory, flags, Mode::empty()).step("open", directory)?;
+        rustix::fs::fsync(&directory).step("sync the directory of", path)?;
+    }
+    Ok(())
 }
 
 /// Nothing is told any more.

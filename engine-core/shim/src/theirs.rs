@@ -38,7 +38,7 @@ fn take(path: &str) -> Result<OwnedFd> {
     let place = resolve_in(root.as_fd(), path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS)
         .step("open what another container has at", path)?;
     let kind = rustix::fs::fstatfs(&place).step("examine", path)?.f_type;
-    if i64::from(kind) != TMPFS_MAGIC {
+    if kind != TMPFS_MAGIC {
         return Err(failure(Cause::Escape, Errno::NODEV, "another container shares no memory at", path));
     }
     clone_of(place.as_fd(), false).step("copy what another container has at", path)

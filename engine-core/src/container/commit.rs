@@ -6,11 +6,11 @@ use super::{Container, facts, inspect, pause, plan, view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ImageId;
 use crate::image::commit::Commit;
-use crate::image::config::{Healthcheck, RunConfig};
+use crate::image::config::RunConfig;
 use crate::image::driver::CaptureSpec;
 use crate::image::hold::Hold;
 use crate::image::{self, changes};
-use crate::spec::{CommitSpec, HealthSpec, HealthTest};
+use crate::spec::CommitSpec;
 use crate::store::containers::ContainerRow;
 
 /// Makes the image.
@@ -69,9 +69,18 @@ fn run_config(
         return Err(Error::internal("a container's configuration", "it is no object"));
     };
     let mut run = Map::new();
-    for key in
-        ["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"]
-    {
+    for key in [
+        "User",
+        "ExposedPorts",
+        "Env",
+        "Entrypoint",
+        "Cmd",
+        "Volumes",
+        "WorkingDir",
+        "Labels",
+        "StopSignal",
+        "Healthcheck",
+    ] {
         let value = shown.remove(key).unwrap_or_default();
         // A variable that is only named was taken away, and what is empty need not be said.
         let value = match value {
@@ -93,10 +102,6 @@ fn run_config(
             run.insert(key.to_owned(), value);
         }
     }
-    let check = healthcheck(&row.record.spec.health, image.and_then(|image| image.healthcheck.as_ref()));
-    if let Some(check) = check {
-        run.insert("Healthcheck".to_owned(), json!(check));
-    }
     for (key, words) in
         image.into_iter().flat_map(|image| [("Shell", &image.shell), ("OnBuild", &image.on_build)])
     {
@@ -106,32 +111,4 @@ fn run_config(
     }
     instructions.iter().try_for_each(|instruction| changes::apply(&mut run, instruction))?;
     Ok(run)
-}
-
-/// The check of the image with what the container says of it.
-fn healthcheck(spec: &HealthSpec, image: Option<&Healthcheck>) -> Option<Healthcheck> {
-    let mut check = image.cloned().unwrap_or_default();
-    let nanos = |length: std::time::Duration| i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
-    match &spec.test {
-        Some(HealthTest::None) => check.test = vec!["NONE".to_owned()],
-        Some(HealthTest::Command(words)) => {
-            check.test = std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect();
-        }
-        Some(HealthTest::Shell(line)) => check.test = vec!["CMD-SHELL".to_owned(), line.clone()],
-        None => {}
-    }
-    for (own, field) in [
-        (spec.interval, &mut check.interval),
-        (spec.timeout, &mut check.timeout),
-        (spec.start_period, &mut check.start_period),
-        (spec.start_interval, &mut check.start_interval),
-    ] {
-        if let Some(length) = own {
-            *field = nanos(length);
-        }
-    }
-    if let Some(retries) = spec.retries {
-        check.retries = retries.into();
-    }
-    (check != Healthcheck::default()).then_some(check)
 }

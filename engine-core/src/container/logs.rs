@@ -10,7 +10,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
 use self::reader::LogReader;
@@ -68,15 +67,12 @@ pub(super) async fn logs(container: &Container, spec: LogsSpec) -> Result<LogStr
 }
 
 fn watch(log: &Path) -> Result<AsyncFd<OwnedFd>> {
-    let subject = || format!("log {}", log.display());
-    let changes = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).subject(subject)?;
     // The folder too: a container that was never started has no log yet, and a log begins anew when it has grown.
     let folder = log.parent().unwrap_or(log);
     if !folder.exists() {
         files::make_directory(folder)?;
     }
-    inotify::add_watch(&changes, folder, WatchFlags::CREATE | WatchFlags::MODIFY).subject(subject)?;
-    watched::readable(changes).subject(subject)
+    watched::folder(folder).subject(|| format!("log {}", log.display()))
 }
 
 impl LogStream {
@@ -151,13 +147,7 @@ impl Follow {
             }
         };
         tokio::select! {
-            changed = self.changes.readable() => {
-                let mut ready = changed.subject(|| "the log".to_owned())?;
-                // What changed does not matter: one reads to the end anyway.
-                let mut events = [0; 4096];
-                while rustix::io::read(self.changes.get_ref(), &mut events).is_ok_and(|length| length > 0) {}
-                ready.clear_ready();
-            }
+            changed = watched::changed(&self.changes) => changed.subject(|| "the log".to_owned())?,
             ended = ended => {
                 ended?;
                 self.ended = true;

@@ -308,7 +308,7 @@ pub trait Runtime: Send + Sync {
     /// Waits until a container that *this* runtime object created is built, and lets its program begin.
     ///
     /// # Errors
-    /// [`ErrorKind::CommandNotFound`](crate::ErrorKind::CommandNotFound) and
+    /// [`ErrorKind::CommandNotFound`] and
     /// [`CommandNotExecutable`](crate::ErrorKind::CommandNotExecutable) for the program,
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a user the files do not know; the step that failed
     /// otherwise. Nothing is left of the container then.
@@ -326,7 +326,7 @@ pub trait Runtime: Send + Sync {
     /// Sends a signal to the first process.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    /// [`ErrorKind::Conflict`] if it does not run.
     async fn kill(&self, place: &Place, signal: Signal) -> Result<()>;
 
     /// As [`Runtime::kill`]; and whatever its policy says, the container is not started again. That works too while it
@@ -339,7 +339,7 @@ pub trait Runtime: Send + Sync {
     /// A signal is heard when it goes on.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run;
+    /// [`ErrorKind::Conflict`] if it does not run;
     /// [`TimedOut`](crate::ErrorKind::TimedOut) if a process cannot be held, and then all of them go on;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that cannot.
     async fn pause(&self, place: &Place) -> Result<()> {
@@ -350,7 +350,7 @@ pub trait Runtime: Send + Sync {
     /// Lets a paused container go on. One that is not paused is left as it is.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    /// [`ErrorKind::Conflict`] if it does not run.
     async fn resume(&self, place: &Place) -> Result<()> {
         let _ = place;
         Ok(())
@@ -368,7 +368,7 @@ pub trait Runtime: Send + Sync {
     /// Changes when a container, which lives, is started again by itself. What was decided already stays so.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run, and
+    /// [`ErrorKind::Conflict`] if it does not run, and
     /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that starts nothing by itself.
     async fn set_restart(&self, place: &Place, policy: RestartPolicy) -> Result<()> {
         Err(Error::new(
@@ -384,7 +384,7 @@ pub trait Runtime: Send + Sync {
     /// Runs another process in the container.
     ///
     /// # Errors
-    /// As [`Runtime::create`], and [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not
+    /// As [`Runtime::create`], and [`ErrorKind::Conflict`] if the container does not
     /// run.
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
 
@@ -392,19 +392,19 @@ pub trait Runtime: Send + Sync {
     /// processes rename things meanwhile) cross into its mounts.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    /// [`ErrorKind::Conflict`] if it does not run.
     async fn root(&self, place: &Place) -> Result<OwnedFd>;
 
     /// Namespaces of a running container, one for each of `kinds` and in their order.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the container does not run.
+    /// [`ErrorKind::Conflict`] if the container does not run.
     async fn namespaces(&self, place: &Place, kinds: &[NamespaceKind]) -> Result<Vec<OwnedFd>>;
 
     /// What a running container uses right now.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run.
+    /// [`ErrorKind::Conflict`] if it does not run.
     async fn usage(&self, place: &Place) -> Result<Usage>;
 
     /// Changes the limits of a running container.
@@ -413,7 +413,7 @@ pub trait Runtime: Send + Sync {
     /// All processes of a running container, in the host's numbers.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it does not run;
+    /// [`ErrorKind::Conflict`] if it does not run;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) by a runtime that does not know them.
     async fn processes(&self, place: &Place) -> Result<Vec<u32>> {
         Err(Error::new(ErrorKind::Unsupported, format!("the processes of container {}", place.id.short()))

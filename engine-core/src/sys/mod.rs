@@ -5,6 +5,7 @@ pub(crate) mod bpf;
 pub(crate) mod copy_tree;
 pub(crate) mod descriptors;
 pub(crate) mod fault;
+pub(crate) mod lines;
 mod local_time;
 pub(crate) mod lock;
 mod overlay_view;

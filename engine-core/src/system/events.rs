@@ -9,7 +9,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
 use crate::error::{Error, Result, Subject};
@@ -18,6 +17,7 @@ use crate::journal;
 use crate::parts::Parts;
 use crate::spec::{EventsSpec, Timestamp};
 use crate::store::blocking;
+use crate::sys::lines::Lines;
 use crate::sys::watched;
 
 /// No line that an engine or a monitor writes is longer; what is longer is skipped.
@@ -44,18 +44,13 @@ pub(super) async fn events(parts: &Parts, spec: EventsSpec) -> Result<EventStrea
     let path = journal::path(&parts.run_root);
     let past_only = spec.until.is_some_and(|until| until < Timestamp::now());
     // Watched before the first read, so that nothing written in between goes unseen.
-    let changes = if past_only { None } else { Some(watch(&parts.run_root)?) };
+    let folder = &parts.run_root;
+    let watch = || watched::folder(folder).subject(|| format!("directory {}", folder.display()));
+    let changes = if past_only { None } else { Some(watch()?) };
     // As in docker, a time to end at asks for what there was before it.
     let backlog = spec.since.is_some() || spec.until.is_some();
     let reader = blocking(move || Reader::open(path, backlog)).await?;
     Ok(EventStream { reader: Some(reader), events: Vec::new().into_iter(), spec, changes })
-}
-
-fn watch(folder: &Path) -> Result<AsyncFd<OwnedFd>> {
-    let subject = || format!("directory {}", folder.display());
-    let changes = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).subject(subject)?;
-    inotify::add_watch(&changes, folder, WatchFlags::CREATE | WatchFlags::MODIFY).subject(subject)?;
-    watched::readable(changes).subject(subject)
 }
 
 impl EventStream {
@@ -100,13 +95,7 @@ impl EventStream {
                 }
             };
             tokio::select! {
-                changed = changes.readable() => {
-                    let mut ready = changed.subject(|| "the journal of events".to_owned())?;
-                    // What changed does not matter: one reads to the end anyway.
-                    let mut events = [0; 4096];
-                    while rustix::io::read(changes.get_ref(), &mut events).is_ok_and(|length| length > 0) {}
-                    ready.clear_ready();
-                }
+                changed = watched::changed(changes) => changed.subject(|| "the journal of events".to_owned())?,
                 // What is in the journal by then is read once more.
                 () = end => self.changes = None,
             }
@@ -118,16 +107,14 @@ impl EventStream {
 struct Reader {
     path: PathBuf,
     file: Option<BufReader<File>>,
-    line: Vec<u8>,
-    /// The line is too long, and read only to find its end.
-    skipping: bool,
+    lines: Lines,
 }
 
 impl Reader {
     /// At the beginning of what is kept, or at the end of what is written.
     fn open(path: PathBuf, backlog: bool) -> Result<Reader> {
         let file = if backlog { first(&path)? } else { end(&path)? };
-        Ok(Reader { path, file: file.map(BufReader::new), line: Vec::new(), skipping: false })
+        Ok(Reader { path, file: file.map(BufReader::new), lines: Lines::new(MAX_LINE) })
     }
 
     /// The events that follow, a good number of them; none at the end of what is written.
@@ -142,18 +129,12 @@ impl Reader {
                 }
                 continue;
             };
-            let limit = (MAX_LINE - self.line.len()) as u64;
-            let read = file.take(limit).read_until(b'\n', &mut self.line).subject(|| subject(&self.path))?;
-            if self.line.ends_with(b"\n") {
-                // A line of a later version, or one that a power failure cut, is not for us.
-                if !std::mem::take(&mut self.skipping) {
-                    events.extend(serde_json::from_slice::<SystemEvent>(&self.line));
-                }
-                self.line.clear();
-            } else if self.line.len() >= MAX_LINE {
-                self.skipping = true;
-                self.line.clear();
-            } else if read == 0 && !self.turn_over()? {
+            let (part, limit) = self.lines.piece();
+            let read = file.take(limit).read_until(b'\n', part).subject(|| subject(&self.path))?;
+            // A line of a later version, or one that a power failure cut, is not for us.
+            let settled =
+                self.lines.settle(|line| events.extend(serde_json::from_slice::<SystemEvent>(line)));
+            if !settled && read == 0 && !self.turn_over()? {
                 break;
             }
         }
@@ -180,7 +161,7 @@ impl Reader {
             Some(older) if identity(&older).subject(|| subject(&self.path))? != ours => Some(older),
             _ => None,
         };
-        (self.line, self.skipping) = (Vec::new(), false);
+        self.lines = Lines::new(MAX_LINE);
         self.file = Some(BufReader::new(older.unwrap_or(current)));
         Ok(true)
     }

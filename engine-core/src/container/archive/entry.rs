@@ -5,11 +5,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::tar::{Entry, Kind, entry_name};
+use crate::image::tar::{Entry, Kind, entry_name, timestamps};
 
 /// What a path may be for the kernel, and a name in it.
 pub(super) const MAX_PATH: usize = 4095;
@@ -88,11 +88,6 @@ pub(super) fn look(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<O
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
-}
-
-pub(super) fn timestamps((tv_sec, nanos): (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec, tv_nsec: nanos.into() };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 /// An entry that no proper archive has.

@@ -15,9 +15,9 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::entry::{MAX_PATH, Owner, bad, clean, failed, is_directory, look, set_attributes, timestamps};
+use super::entry::{MAX_PATH, Owner, bad, clean, failed, is_directory, look, set_attributes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::tar::{Archive, Entry, Kind, Source, entry_name};
+use crate::image::tar::{Archive, Entry, Kind, Source, entry_name, timestamps};
 use crate::sys::beneath::RootDir;
 use crate::sys::tree::remove_tree;
 
@@ -229,15 +229,7 @@ impl<'a> Unpack<'a> {
             Err(Errno::EXIST) => return Ok(false),
             file => file.map_err(|e| failed(entry, e))?,
         };
-        match &entry.sparse {
-            None => copy(entry, archive, &file, 0, entry.size)?,
-            Some(sparse) => {
-                for (offset, length) in &sparse.pieces {
-                    copy(entry, archive, &file, *offset, *length)?;
-                }
-                rustix::fs::ftruncate(&file, sparse.size).map_err(|e| failed(entry, e))?;
-            }
-        }
+        archive.extract(entry, &file, failed)?;
         set_attributes(entry, file.as_fd(), self.target.owner)?;
         Ok(true)
     }
@@ -349,31 +341,4 @@ impl<'a> Unpack<'a> {
         }
         set_attributes(entry, made.as_fd(), self.target.owner).map(|()| true)
     }
-}
-
-/// Copies `length` bytes of data to `offset`, straight from the buffer they came in.
-fn copy<S: Source>(
-    entry: &Entry,
-    archive: &mut Archive<S>,
-    file: &OwnedFd,
-    mut offset: u64,
-    length: u64,
-) -> Result<()> {
-    let end = offset.checked_add(length).ok_or_else(|| bad(entry, "it is too long"))?;
-    while offset < end {
-        let data = archive.data()?;
-        let count = usize::try_from(end - offset).map_or(data.len(), |left| left.min(data.len()));
-        if count == 0 {
-            return Err(Error::internal("archive", "it gives less data than an entry has"));
-        }
-        match rustix::io::pwrite(file, &data[..count], offset) {
-            Ok(written) => {
-                archive.consume(written);
-                offset += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed(entry, errno)),
-        }
-    }
-    Ok(())
 }

@@ -9,6 +9,7 @@ use super::LogEntry;
 use super::chain::{End, Place};
 use crate::error::{Result, Subject};
 use crate::spec::{LogsSpec, Timestamp};
+use crate::sys::lines::Lines;
 
 /// No line of a log is longer: a monitor cuts lines at 16 KiB, JSON makes at most six bytes of one, and there are the
 /// attributes.
@@ -20,9 +21,7 @@ const BATCH: usize = 512;
 pub(super) struct LogReader {
     path: PathBuf,
     place: Place,
-    line: Vec<u8>,
-    /// The line is too long, and read only to find its end.
-    skipping: bool,
+    lines: Lines,
     /// Who does not follow the log reads what was there when he began, however fast it grows.
     end: Option<End>,
     /// Where that is, if it is in the file that is being read.
@@ -49,26 +48,19 @@ impl LogReader {
             }
         }
         let limit = limit(&place, end.as_ref()).subject(subject)?;
-        Ok(Some(LogReader { path, place, line: Vec::new(), skipping: false, end, limit }))
+        Ok(Some(LogReader { path, place, lines: Lines::new(MAX_LINE), end, limit }))
     }
 
     /// The entries that follow, a good number of them; none at the end of what is written.
     pub(super) fn batch(&mut self) -> Result<Vec<LogEntry>> {
         let mut entries = Vec::new();
         while entries.len() < BATCH && self.place.offset < self.limit {
-            let limit = (MAX_LINE - self.line.len()) as u64;
-            let read = self.place.read_line(&mut self.line, limit);
+            let (part, limit) = self.lines.piece();
+            let read = self.place.read_line(part, limit);
             let read = read.subject(|| format!("log {}", self.path.display()))?;
-            if self.line.ends_with(b"\n") {
-                // A line that a loss of power spoilt is no reason to withhold the others.
-                if !std::mem::take(&mut self.skipping) {
-                    entries.extend(entry(&self.line));
-                }
-                self.line.clear();
-            } else if self.line.len() >= MAX_LINE {
-                self.skipping = true;
-                self.line.clear();
-            } else if read == 0 && !self.turn_over()? {
+            // A line that a loss of power spoilt is no reason to withhold the others.
+            let settled = self.lines.settle(|line| entries.extend(entry(line)));
+            if !settled && read == 0 && !self.turn_over()? {
                 break;
             }
         }
@@ -84,7 +76,7 @@ impl LogReader {
         let current = place.is_current(&self.path).subject(subject)?;
         let more = place.has_more().subject(subject)?;
         if place.offset < before {
-            self.line.clear();
+            self.lines.again();
         }
         if current || more {
             return Ok(more);
@@ -93,7 +85,7 @@ impl LogReader {
             Some(younger) => {
                 self.limit = limit(&younger, self.end.as_ref()).subject(subject)?;
                 self.place = younger;
-                (self.line, self.skipping) = (Vec::new(), false);
+                self.lines = Lines::new(MAX_LINE);
                 Ok(true)
             }
             None => Ok(false),

@@ -5,10 +5,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::tar::{Entry, Kind};
+use super::tar::{Entry, Kind, timestamps};
 use super::tree::{bad, failed};
 use crate::error::Result;
 
@@ -61,9 +61,4 @@ fn check_xattr(entry: &Entry, name: &OsStr, result: rustix::io::Result<()>) -> R
         }
         Err(_) => Ok(()),
     }
-}
-
-pub(super) fn timestamps((tv_sec, nanos): (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec, tv_nsec: nanos.into() };
-    Timestamps { last_access: time, last_modification: time }
 }

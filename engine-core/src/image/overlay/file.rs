@@ -1,15 +1,15 @@
 //! The regular files of a layer.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{set_attributes, timestamps};
-use super::tar::{Archive, Entry, Source};
+use super::attributes::set_attributes;
+use super::tar::{Archive, Entry, Source, timestamps};
 use super::tree::{Tree, failed};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Makes the file `name` in `parent` with the data that `archive` gives.
 pub(super) fn write<S: Source>(
@@ -28,42 +28,7 @@ pub(super) fn write<S: Source>(
         created = create();
     }
     let file = created.map_err(|e| failed(entry, e))?;
-    match &entry.sparse {
-        None => copy(entry, archive, &file, 0, entry.size)?,
-        Some(sparse) => {
-            for (offset, length) in &sparse.pieces {
-                copy(entry, archive, &file, *offset, *length)?;
-            }
-            rustix::fs::ftruncate(&file, sparse.size).map_err(|e| failed(entry, e))?;
-        }
-    }
+    archive.extract(entry, &file, failed)?;
     set_attributes(entry, file.as_fd())?;
     rustix::fs::futimens(&file, &timestamps(entry.mtime)).map_err(|e| failed(entry, e))
-}
-
-/// Copies `length` bytes of data to `offset`, straight from the buffer they were decompressed into.
-fn copy<S: Source>(
-    entry: &Entry,
-    archive: &mut Archive<S>,
-    file: &OwnedFd,
-    mut offset: u64,
-    length: u64,
-) -> Result<()> {
-    let end = offset + length;
-    while offset < end {
-        let data = archive.data()?;
-        let count = usize::try_from(end - offset).map_or(data.len(), |left| left.min(data.len()));
-        if count == 0 {
-            return Err(Error::internal("archive", "it gives less data than an entry has"));
-        }
-        match rustix::io::pwrite(file, &data[..count], offset) {
-            Ok(written) => {
-                archive.consume(written);
-                offset += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed(entry, errno)),
-        }
-    }
-    Ok(())
 }

@@ -20,10 +20,10 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::attributes::{set_attributes, set_attributes_by_name, timestamps};
+use super::attributes::{set_attributes, set_attributes_by_name};
 use super::limits::{UnpackLimits, exceeded};
 use super::name::LayerPath;
-use super::tar::{Archive, Entry, Kind, Source, entry_name};
+use super::tar::{Archive, Entry, Kind, Source, entry_name, timestamps};
 use super::whiteout::{self, Meaning, OPAQUE};
 use super::{file, trash};
 use crate::error::{Error, ErrorKind, Result, Subject};

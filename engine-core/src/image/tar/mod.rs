@@ -13,6 +13,7 @@
 //! that is too small.
 
 mod content;
+mod extract;
 mod header;
 mod pack;
 mod pax;
@@ -21,6 +22,7 @@ pub(crate) mod source;
 mod sparse;
 mod writer;
 
+pub(crate) use extract::timestamps;
 pub(crate) use pack::{Packer, Plain, Rules, Verdict};
 pub(crate) use reader::Archive;
 pub(crate) use source::Source;

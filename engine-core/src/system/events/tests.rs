@@ -95,7 +95,7 @@ async fn what_is_past_ends_and_what_is_to_come_is_waited_for() {
     assert_eq!(past.next().await.expect("reads"), None);
 
     spec.until = Some(Timestamp::from_nanos(Timestamp::now().nanos() + 600_000_000));
-    let changes = watch(run.path()).expect("watches");
+    let changes = watched::folder(run.path()).expect("watches");
     let mut live = stream(Reader::open(path, false).expect("opens"), &spec, Some(changes));
     let folder = run.path().to_owned();
     let teller = std::thread::spawn(move || {
