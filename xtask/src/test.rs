@@ -53,7 +53,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 }
 
 /// Crash tests kill the command line at named points; conformance suites are public behind a feature.
-const FEATURES: &str = "engine-cli/fault-points,engine-core/conformance";
+pub(crate) const FEATURES: &str = "engine-cli/fault-points,engine-core/conformance";
 
 /// Installs the packages whose programs are missing, quietly and once.
 fn install() -> Result<(), String> {
