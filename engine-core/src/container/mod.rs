@@ -113,12 +113,17 @@ impl Containers {
         list::list(&self.parts, list).await
     }
 
-    /// A look at what each container uses; only those that run, unless `all`.
+    /// A look at what all containers use, again and again; only those that run, unless `all`.
+    pub fn stats(&self, all: bool) -> StatsStream {
+        stats::of_all(&self.parts, all)
+    }
+
+    /// A look at what these containers use, again and again.
     ///
     /// # Errors
-    /// Failures of reading the store.
-    pub async fn stats(&self, all: bool) -> Result<Vec<StatsStream>> {
-        stats::streams(&self.parts, all).await
+    /// [`ErrorKind::NotFound`] if one is gone.
+    pub async fn stats_of(&self, containers: &[Container]) -> Result<StatsStream> {
+        stats::of_these(&self.parts, containers).await
     }
 
     /// Removes the stopped containers that the filter (`until`, `label`, `label!`) selects.
@@ -262,7 +267,7 @@ impl Container {
 
     /// A look at what it uses, again and again.
     pub async fn stats(&self) -> Result<StatsStream> {
-        stats::stream(self).await
+        stats::of_these(&self.parts, std::slice::from_ref(self)).await
     }
 
     /// Removes it, with the files it has written.

@@ -24,7 +24,7 @@ use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
-use super::usage::Usage;
+use super::usage::{CpuSample, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::spec::{
@@ -406,6 +406,25 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Conflict`] if it does not run.
     async fn usage(&self, place: &Place) -> Result<Usage>;
+
+    /// The same of many containers, in their order; `None` for one that does not run.
+    async fn usages(&self, places: &[Place]) -> Result<Vec<Option<Usage>>> {
+        let mut usages = Vec::with_capacity(places.len());
+        for place in places {
+            usages.push(match self.usage(place).await {
+                Ok(usage) => Some(usage),
+                Err(e) if e.is(ErrorKind::Conflict) => None,
+                Err(e) => return Err(e),
+            });
+        }
+        Ok(usages)
+    }
+
+    /// Of that the processor time.
+    async fn cpu_samples(&self, places: &[Place]) -> Result<Vec<Option<CpuSample>>> {
+        let usages = self.usages(places).await?;
+        Ok(usages.into_iter().map(|usage| usage.map(|usage| usage.cpu)).collect())
+    }
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;
