@@ -146,12 +146,23 @@ fn a_container_has_mounts_of_its_own() {
 
 #[test]
 fn what_this_version_does_not_offer_is_not_passed_over() {
-    let hook = json!({ "prestart": [{ "path": "/bin/true" }] });
-    assert_eq!(refused(|c| c["hooks"] = hook), ErrorKind::Unsupported);
     assert_eq!(refused(|c| c["process"]["apparmorProfile"] = "x".into()), ErrorKind::Unsupported);
     assert_eq!(refused(|c| c["process"]["selinuxLabel"] = "x".into()), ErrorKind::Unsupported);
     assert_eq!(refused(|c| c["linux"]["mountLabel"] = "x".into()), ErrorKind::Unsupported);
-    planned(|c| c["hooks"] = json!({})).expect("no hook is no wish");
+}
+
+#[test]
+fn hooks_have_names_and_their_order() {
+    assert_eq!(planned(|c| c["hooks"] = json!({})).expect("plans").hooks.create_runtime, []);
+    let hook = |path: &str| json!({ "path": path, "args": ["me"], "timeout": 3 });
+    let hooks = json!({ "prestart": [hook("/a")], "createRuntime": [hook("/b")], "poststop": [hook("/c")] });
+    let hooks = planned(|c| c["hooks"] = hooks).expect("plans").hooks;
+    let names: Vec<&str> = hooks.create_runtime.iter().map(|hook| hook.name.as_str()).collect();
+    assert_eq!(names, ["prestart hook 0", "createRuntime hook 0"]);
+    assert_eq!((hooks.poststop[0].path.as_str(), hooks.poststop[0].timeout), ("/c", Some(3)));
+    for wrong in [hook("relative"), json!({ "path": "/a", "timeout": 0 })] {
+        assert_eq!(refused(|c| c["hooks"] = json!({ "poststart": [wrong] })), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]
