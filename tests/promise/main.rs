@@ -20,6 +20,7 @@ mod life;
 mod logging;
 mod many;
 mod network;
+mod oci;
 mod restart;
 mod run;
 mod spaces;

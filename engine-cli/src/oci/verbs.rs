@@ -12,11 +12,18 @@ use super::args::{
     Create, Delete, Exec, Features, Global, Kill, List, Making, Pause, Ps, Resume, Run, Spec, Start, State,
     Update,
 };
-use super::{Call, foreground, parse};
+use super::{Call, foreground, parse, print_help};
 use crate::args::parse::size::size_or_unlimited;
 use crate::exit::{Failure, Outcome};
 use crate::render;
 use crate::render::table::align;
+
+/// runc's code of a failure of its own, whatever it is about.
+const FAILED: u8 = 1;
+/// That of a verb there is not.
+const UNKNOWN: u8 = 3;
+/// That of a process that could not be begun in a container.
+const EXEC_FAILED: u8 = u8::MAX;
 
 /// A verb, and what it is for.
 type Verb = (&'static str, fn(&[String], &Call) -> Outcome, fn() -> clap::Command);
@@ -28,7 +35,7 @@ macro_rules! verb {
             $name,
             |words, call| match parse::<$arguments>(concat!("engine oci ", $name), words)? {
                 Some(arguments) => $run(arguments, call),
-                None => Ok(0),
+                None => print_help::<$arguments>(concat!("engine oci ", $name)),
             },
             <$arguments as CommandFactory>::command,
         )
@@ -58,8 +65,11 @@ pub(super) fn run(verb: &str, rest: &[String], call: &Call) -> Outcome {
         return help();
     }
     match VERBS.iter().find(|(name, ..)| *name == verb) {
-        Some((_, run, _)) => run(rest, call),
-        None => Err(Failure::new(format!("No help topic for '{verb}'"))),
+        Some((_, run, _)) => run(rest, call).map_err(|failure| match failure.code() {
+            EXEC_FAILED => failure,
+            _ => failure.with_code(FAILED),
+        }),
+        None => Err(Failure::new(format!("No help topic for '{verb}'")).with_code(UNKNOWN)),
     }
 }
 
@@ -93,7 +103,7 @@ fn id(text: &str) -> Result<OciId, Failure> {
 impl Making {
     /// What the library takes. Descriptors are copied first, before this program opens any of its own.
     fn creation(&self) -> Result<Creation, Failure> {
-        let sockets: u32 = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+        let sockets = sockets();
         let preserved = oci::inherit(self.preserve_fds.saturating_add(sockets))?;
         if self.pidfd_socket.is_some() {
             return Err(Failure::new("--pidfd-socket is not offered by this version"));
@@ -106,6 +116,16 @@ impl Making {
             creation.env = vec![format!("LISTEN_FDS={sockets}"), "LISTEN_PID=1".to_owned()];
         }
         Ok(creation)
+    }
+}
+
+/// How many sockets a service manager has given to this process, as sd_listen_fds(3) has it: what is meant for another
+/// process is not passed on.
+fn sockets() -> u32 {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("LISTEN_PID") {
+        Some(pid) if pid == std::process::id() => number("LISTEN_FDS").unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -191,9 +211,8 @@ fn delete(arguments: Delete, call: &Call) -> Outcome {
     Ok(0)
 }
 
-/// runc's code for a process that could not be begun.
 fn exec(arguments: Exec, call: &Call) -> Outcome {
-    exec_process(arguments, call).map_err(|failure| failure.with_code(u8::MAX))
+    exec_process(arguments, call).map_err(|failure| failure.with_code(EXEC_FAILED))
 }
 
 fn exec_process(arguments: Exec, call: &Call) -> Outcome {
@@ -261,7 +280,7 @@ fn ps(arguments: Ps, call: &Call) -> Outcome {
         arguments.words.split_first().ok_or_else(|| Failure::new("no container was named"))?;
     let pids = call.runtime()?.processes(&id(container)?)?;
     match arguments.format.as_str() {
-        "json" => print_json(&pids),
+        "json" => print_line(&pids),
         "table" => processes_table(&pids, options),
         _ => Err(Failure::new("invalid format option")),
     }
@@ -300,8 +319,8 @@ fn list(arguments: List, call: &Call) -> Outcome {
         return Ok(0);
     }
     match arguments.format.as_str() {
-        "json" if containers.is_empty() => print_json(&Value::Null),
-        "json" => print_json(&containers),
+        "json" if containers.is_empty() => print_line(&Value::Null),
+        "json" => print_line(&containers),
         "table" => {
             let mut rows = "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n".to_owned();
             for container in containers {
@@ -406,6 +425,13 @@ fn spec(arguments: Spec, _: &Call) -> Outcome {
 /// Indented, as runc's is.
 fn print_json(value: &impl serde::Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(e.to_string()))?;
+    render::print(&format!("{text}\n"))?;
+    Ok(0)
+}
+
+/// In one line, as runc's lists are.
+fn print_line(value: &impl serde::Serialize) -> Outcome {
+    let text = serde_json::to_string(value).map_err(|e| Failure::new(e.to_string()))?;
     render::print(&format!("{text}\n"))?;
     Ok(0)
 }

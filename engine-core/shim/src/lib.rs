@@ -32,6 +32,8 @@ mod command;
 #[cfg(feature = "program")]
 mod console;
 #[cfg(feature = "program")]
+mod copy_up;
+#[cfg(feature = "program")]
 mod devices;
 #[cfg(feature = "program")]
 mod events;
