@@ -21,6 +21,8 @@ mod logging;
 mod many;
 mod network;
 mod oci;
+mod oci_docker;
+mod oci_podman;
 mod restart;
 mod run;
 mod spaces;
