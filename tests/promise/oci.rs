@@ -788,3 +788,127 @@ fn a_link_called_engine_oci_is_the_runtime() {
     let version = oci.sandbox().host(&[wrapper.to_str().expect("a path"), "--version"]);
     assert!(version.ok().starts_with("engine-oci version "));
 }
+
+#[test]
+fn what_a_container_uses_is_told_once_or_again_and_again() {
+    with_both("oci-events", |oci| {
+        let bundle = oci.bundle("while ! test -e /end; do sleep 0.05; done").with(|config| {
+            config["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
+            config["linux"]["resources"]["pids"] = json!({ "limit": 30 });
+        });
+        let id = oci.id("events");
+        oci.run(&["events", "--stats", &id]).fails(1, ["does not exist"]);
+        oci.detached(&bundle, &id);
+        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("is JSON");
+        let told = oci.run(&["events", "--stats", &id]);
+        let told = parse(told.ok());
+        assert_eq!((&told["type"], &told["id"]), (&json!("stats"), &json!(id)));
+        let data = &told["data"];
+        for path in ["/cpu/usage/total", "/memory/usage/usage", "/memory/raw/pgfault", "/pids/current"] {
+            assert!(data.pointer(path).and_then(Value::as_u64).is_some_and(|n| n > 0), "{path}: {data}");
+        }
+        assert_eq!(data["memory"]["usage"]["limit"], 64 << 20);
+        assert_eq!(data["pids"]["limit"], 30);
+        oci.run(&["events", "--interval", "0s", &id]).fails(1, ["must be greater than 0"]);
+        let mut command = oci.command(&["events", "--interval", "300ms", &id]);
+        let child = command.stdout(std::process::Stdio::piped()).spawn().expect("starts");
+        std::thread::sleep(Duration::from_millis(1500));
+        std::fs::write(bundle.rootfs().join("end"), "").expect("writes");
+        eventually(10, "it has ended", || oci.status(&id) == "stopped");
+        oci.run(&["events", "--stats", &id]).fails(1, ["not running"]);
+        // runc does not notice before the group is gone.
+        oci.run(&["delete", &id]).ok();
+        let output = child.wait_with_output().expect("ends with the container");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && (3..=6).contains(&text.lines().count()), "{text}");
+        assert!(text.lines().all(|line| parse(line)["type"] == "stats"), "{text}");
+    });
+    let oci = Oci::engine("oci-oom");
+    let bundle = oci.bundle("sleep 1; tail /dev/zero; sleep 1").with(|config| {
+        config["linux"]["resources"]["memory"] = json!({ "limit": 16 << 20, "swap": 16 << 20 });
+    });
+    let id = oci.id("oom");
+    oci.detached(&bundle, &id);
+    let told = oci.run(&["events", &id]);
+    assert!(told.ok().contains("{\"id\":") && told.ok().contains("\"type\":\"oom\""), "{told:?}");
+}
+
+/// A program that binds a datagram socket, says so, and prints what it is sent, in a line.
+const MANAGER: &str = r#"
+import socket, sys
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind(sys.argv[1].replace("@", "\0"))
+print("listens", flush=True)
+manager.settimeout(20)
+print(manager.recv(4096).decode().replace("\n", " "), flush=True)
+"#;
+
+#[test]
+fn a_container_tells_a_service_manager_that_it_is_ready() {
+    with_both("oci-notify", |oci| {
+        // busybox has nothing to send a datagram with: the host's socat and its libraries are lent.
+        let script = "echo $NOTIFY_SOCKET; sleep 0.3; for line in STATUS=busy MAINPID=1 READY=1; do
+            echo $line | socat -u - UNIX-SENDTO:$NOTIFY_SOCKET; done; exec sleep 60";
+        let lend = |target: &str| json!({ "destination": target, "type": "bind", "source": target, "options": ["rbind", "ro"] });
+        let make = || {
+            oci.bundle(script).with_mount(lend("/usr")).with_mount(lend("/lib")).with_mount(lend("/lib64"))
+        };
+        let said = oci.dir().join("said");
+        let manager = |address: &str| {
+            let mut python = Command::new("python3");
+            python.args(["-c", MANAGER, address]).stdout(std::fs::File::create(&said).expect("a file"));
+            let child = python.spawn().expect("starts");
+            eventually(10, "it listens", || {
+                std::fs::read_to_string(&said).expect("reads").starts_with("listens")
+            });
+            child
+        };
+        let ran = |words: &[&str], address: &str| {
+            let mut command = oci.command(words);
+            command.env("NOTIFY_SOCKET", address);
+            oci.run_command(command)
+        };
+        let address = oci.dir().join("manager");
+        let address = address.to_str().expect("a path");
+
+        let (id, bundle) = (oci.id("created"), make());
+        let mut child = manager(address);
+        let (created, output) = ran(&["create", "-b", bundle.path(), &id], address);
+        created.ok();
+        ran(&["start", &id], address).0.ok();
+        child.wait().expect("ends");
+        let pid = oci.state(&id)["pid"].to_string();
+        let told = std::fs::read_to_string(&said).expect("reads");
+        // runc tells the number with another message.
+        let main = if oci.is_engine() { format!("MAINPID={pid}") } else { String::new() };
+        assert_eq!(told, format!("listens\nREADY=1 {main}\n"), "and nothing else");
+        let inside = std::fs::read_to_string(output).expect("reads");
+        assert_eq!(inside, "/run/notify/notify.sock\n");
+        oci.run(&["delete", "--force", &id]).ok();
+
+        std::fs::remove_file(address).expect("was there");
+        let (id, bundle) = (oci.id("ran"), make());
+        let mut child = manager(address);
+        ran(&["run", "--detach", "-b", bundle.path(), &id], address).0.ok();
+        child.wait().expect("ends");
+        assert!(std::fs::read_to_string(&said).expect("reads").contains("READY=1"));
+
+        if oci.is_engine() {
+            // One that says nothing and ends keeps nobody waiting, though nobody listens. runc wants a listener.
+            let (id, bundle) = (oci.id("silent"), oci.bundle("exit 3"));
+            ran(&["create", "-b", bundle.path(), &id], address).0.ok();
+            ran(&["start", &id], address).0.ok();
+        }
+    });
+}
+
+#[test]
+fn what_needs_criu_is_refused_by_name() {
+    let oci = Oci::engine("oci-criu");
+    let id = oci.id("checkpoint");
+    oci.detached(&oci.bundle("sleep 60"), &id);
+    for verb in ["checkpoint", "restore"] {
+        oci.run(&[verb, "--image-path", "/tmp/x", &id]).fails(1, [verb, "not offered by this version"]);
+    }
+    assert_eq!(oci.status(&id), "running");
+}

@@ -1,5 +1,6 @@
 //! Podman with `engine oci` as its runtime: what a user of Podman sees is what it is with runc.
 
+use std::io::Write;
 use std::process::Command;
 
 use crate::support::{ENGINE, Ran, Sandbox, eventually, fixture, with_input};
@@ -17,7 +18,7 @@ impl Podman {
             !found.is_ok_and(|found| found.status.success())
         });
         if let Some(program) = missing {
-            println!("skipped: this host has no {program}");
+            let _ = writeln!(std::io::stderr(), "skipped: this host has no {program}");
             return None;
         }
         let podman = Podman { sandbox: Sandbox::new(test) };

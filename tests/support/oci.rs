@@ -29,10 +29,9 @@ pub struct Bundle {
     pub config: Value,
 }
 
-/// Does `test` with the engine and with runc. Whichever it failed with is told.
+/// Does `test` with the engine and with runc: paths and names in what a failure says tell which.
 pub fn with_both(test: &str, scenario: impl Fn(&Oci)) {
     for runtime in [Oci::engine(test), Oci::runc(test)] {
-        println!("with {}:", runtime.name);
         scenario(&runtime);
     }
 }

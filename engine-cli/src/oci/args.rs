@@ -202,6 +202,20 @@ pub(super) struct Exec {
     pub(super) words: Vec<String>,
 }
 
+/// Tell what a container uses, and when the kernel kills a process for want of memory
+#[derive(Debug, Parser)]
+pub(super) struct Events {
+    /// How long from one telling to the next
+    #[arg(long, default_value = "5s")]
+    pub(super) interval: String,
+    /// Tell it once
+    #[arg(long)]
+    pub(super) stats: bool,
+    /// Its name
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(super) id: String,
+}
+
 /// List the processes of a container
 #[derive(Debug, Parser)]
 pub(super) struct Ps {

@@ -5,8 +5,12 @@
 //! written to the file of `--log`, where callers look for it.
 
 mod args;
+mod events;
+mod exec;
 mod foreground;
 mod log;
+mod processes;
+mod update;
 mod verbs;
 
 use std::ffi::OsStr;

@@ -6,11 +6,16 @@ use crate::runtime::driver::{Place, State};
 use crate::runtime::usage::{InterfaceUsage, Traffic, Usage};
 use crate::spec::Timestamp;
 
-/// The figures.
+/// The figures of a container.
 pub(super) fn of(host: &Host, place: &Place) -> Result<Usage> {
     let State::Running { pid, .. } = state::of(host, place)? else { return Err(client::not_running(place)) };
+    figures(host, &place.cgroup, pid)
+}
+
+/// The figures of a group, and of the network that `pid` has.
+pub(super) fn figures(host: &Host, cgroup: &str, pid: Option<u32>) -> Result<Usage> {
     let read = Timestamp::now();
-    let group = host.cgroups.usage(&place.cgroup)?;
+    let group = host.cgroups.usage(cgroup)?;
     let mut memory = group.memory;
     let system = rustix::system::sysinfo();
     memory.limit = memory.limit.min(system.totalram.saturating_mul(u64::from(system.mem_unit)));

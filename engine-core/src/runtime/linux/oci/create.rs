@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::bundle::Bundle;
 use super::record::{self, Record};
 use super::start::SOCKET;
-use super::{OciId, OciRuntime, client, delete, devices, group, name, process};
+use super::{OciId, OciRuntime, client, delete, devices, group, name, notify, process};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::linux::client::Client;
 use crate::runtime::linux::create::encode;
@@ -35,6 +35,8 @@ pub struct Creation {
     pub keep_keyring: bool,
     /// Further variables for its program: `KEY=value`.
     pub env: Vec<String>,
+    /// It has a socket for sd_notify(3), which [`OciRuntime::notify`] opens.
+    pub notify: bool,
 }
 
 impl Creation {
@@ -54,6 +56,10 @@ impl OciRuntime {
     pub fn create(&self, id: &OciId, creation: Creation) -> Result<u32> {
         let mut bundle = Bundle::read(&creation.bundle)?;
         add_env(&mut bundle.spec, &creation.env);
+        let directory = self.directory(id);
+        if creation.notify {
+            notify::add(&mut bundle.spec, &directory)?;
+        }
         let terminal = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         check_console(terminal, creation.console.is_some())?;
         let cgroup = group::path(&bundle.spec, id, self.systemd_cgroup)?;
@@ -61,7 +67,6 @@ impl OciRuntime {
         let direct = Direct { preserved, keyring: creation.keep_keyring };
         let of = (id.as_str(), bundle.path.as_path(), bundle.rootfs.as_path());
         let plan = plan::direct(&bundle.spec, of, direct, &self.host.cgroups.mounts())?;
-        let directory = self.directory(id);
         make_directory(&self.root, &directory, id)?;
         self.build(id, &bundle, plan, creation, &cgroup).inspect_err(|_| {
             // What went wrong is known; `delete --force` has another try at what does not go away now.
@@ -79,6 +84,9 @@ impl OciRuntime {
     ) -> Result<u32> {
         let directory = self.directory(id);
         record::keep_configuration(&directory, &bundle.spec)?;
+        if creation.notify {
+            notify::make_directory(&directory)?;
+        }
         let (control, first) = self.host.shim.start(&format!("create {id}"))?;
         // While the helper program comes up.
         let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
