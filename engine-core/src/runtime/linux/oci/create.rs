@@ -193,3 +193,44 @@ fn listen(directory: &Path) -> Result<OwnedFd> {
     rustix::net::listen(&socket, 1).subject(subject)?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_wants_somebody_who_takes_it_and_nobody_else_does() {
+        check_console(true, true).expect("fits");
+        check_console(false, false).expect("fits");
+        for (terminal, console) in [(true, false), (false, true)] {
+            let error = check_console(terminal, console).expect_err("does not fit");
+            assert!(error.to_string().contains("console socket"), "{error}");
+        }
+    }
+
+    #[test]
+    fn processes_are_its_own_in_a_namespace_that_it_does_not_join() {
+        let spec = |pid: &str| -> Spec {
+            serde_json::from_str(&format!(
+                r#"{{"ociVersion":"1.0.2","root":{{"path":"/"}},"linux":{{"namespaces":[{{"type":"mount"}}{pid}]}}}}"#
+            ))
+            .expect("is a configuration")
+        };
+        assert!(has_own_pids(&spec(r#",{"type":"pid"}"#)));
+        assert!(!has_own_pids(&spec(r#",{"type":"pid","path":"/proc/1/ns/pid"}"#)));
+        assert!(!has_own_pids(&spec("")));
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (root, id) = (root.path().join("state"), "web".parse::<OciId>().expect("a name"));
+        let directory = root.join("web");
+        make_directory(&root, &directory, &id).expect("makes");
+        let error = make_directory(&root, &directory, &id).expect_err("is taken");
+        assert!(error.is(ErrorKind::Conflict) && error.to_string().contains("already exists"), "{error}");
+        let deep = directory.join("d".repeat(200));
+        std::fs::create_dir(&deep).expect("makes");
+        listen(&deep).expect("a path longer than an address will do");
+    }
+}
