@@ -77,7 +77,12 @@ fn bundle(host: &Host) -> Vec<Row> {
             ("crun", command(|| host.runtime_command("crun"))),
         ]),
     );
-    vec![Row { work: "a bundle: `oci run`, whole process", figures, unit: "ms", bar: Bar::Ratio("runc", 0.5) }]
+    vec![Row {
+        work: "a bundle: `oci run`, whole process",
+        figures,
+        unit: "ms",
+        bar: Bar::Ratio("runc", 0.5),
+    }]
 }
 
 fn runtime() -> tokio::runtime::Runtime {

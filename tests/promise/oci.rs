@@ -912,3 +912,75 @@ fn what_needs_criu_is_refused_by_name() {
     }
     assert_eq!(oci.status(&id), "running");
 }
+
+#[test]
+fn all_processes_can_be_signalled_at_once() {
+    with_both("oci-all", |oci| {
+        let bundle = oci.bundle("trap : USR1; sleep 61 & sleep 62 & while :; do sleep 0.1; done");
+        let id = oci.id("all");
+        oci.detached(&bundle, &id);
+        let others = || oci.run(&["ps", &id, "-eo", "pid,args"]).stdout;
+        eventually(10, "all run", || others().contains("sleep 61\n") && others().contains("sleep 62\n"));
+        oci.run(&["kill", "--all", &id, "USR1"]).ok();
+        eventually(10, "the others ended", || {
+            !others().contains("sleep 61\n") && !others().contains("sleep 62\n")
+        });
+        assert_eq!(oci.status(&id), "running", "it caught it");
+        oci.run(&["kill", "-a", &id, "KILL"]).ok();
+        eventually(10, "it has ended", || oci.status(&id) == "stopped");
+    });
+}
+
+#[test]
+fn a_process_for_a_paused_container_waits_for_its_end_if_that_is_wanted() {
+    with_both("oci-ignore-paused", |oci| {
+        let bundle = oci.bundle("exec sleep 60");
+        let id = oci.id("paused");
+        oci.detached(&bundle, &id);
+        oci.run(&["pause", &id]).ok();
+        let mut command = oci.command(&["exec", "--ignore-paused", &id, "touch", "/resumed"]);
+        let mut child = command.spawn().expect("starts");
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!bundle.rootfs().join("resumed").exists() && child.try_wait().expect("is there").is_none());
+        oci.run(&["resume", &id]).ok();
+        assert!(child.wait().expect("ends").success());
+        assert!(bundle.rootfs().join("resumed").exists());
+    });
+}
+
+#[test]
+fn flags_that_change_how_it_is_made_are_taken() {
+    with_both("oci-flags", |oci| {
+        let run = |global: &[&str], flags: &[&str]| {
+            let (bundle, id) = (oci.bundle("exit 4"), oci.id("flags"));
+            let words = [global, &["run"], flags, &["-b", bundle.path(), &id]].concat();
+            oci.run(&words).code
+        };
+        for flag in ["--no-new-keyring", "--no-pivot", "--no-subreaper"] {
+            assert_eq!(run(&[], &[flag]), 4, "{flag}");
+        }
+        for flag in ["--debug", "--rootless=false", "--rootless=auto"] {
+            assert_eq!(run(&[flag], &[]), 4, "{flag}");
+        }
+    });
+    let oci = Oci::engine("oci-flags-refused");
+    let bundle = oci.bundle("sleep 60");
+    let id = oci.id("refused");
+    oci.run(&["create", "--pidfd-socket", "/x", "-b", bundle.path(), &id]).fails(1, ["--pidfd-socket"]);
+    oci.detached(&bundle, &id);
+    for flag in ["--process-label", "--apparmor", "--pidfd-socket"] {
+        oci.run(&["exec", flag, "x", &id, "true"]).fails(255, [flag, "not offered by this version"]);
+    }
+    for (flag, value) in [("--cpu-idle", "1"), ("--cpu-burst", "1000"), ("--blkio-weight", "500")] {
+        let ran = oci.run(&["update", flag, value, &id]);
+        // Where the kernel has it; elsewhere the message names the setting.
+        assert!(
+            ran.code == 0 || ran.stderr.contains("cpu") || ran.stderr.contains("weight"),
+            "{flag}: {ran:?}"
+        );
+    }
+    oci.run(&["update", "--kernel-memory", "1g", "--memory-swap", "-1", &id]).ok();
+    oci.run(&["update", "--cpuset-mems", "0", &id]).ok();
+    oci.run(&["spec", "--rootless"]).fails(1, ["--rootless"]);
+    oci.run(&["update", "--l3-cache-schema", "x", &id]).fails(1, ["--l3-cache-schema"]);
+}

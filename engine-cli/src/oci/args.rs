@@ -62,7 +62,7 @@ pub(super) struct Making {
     /// File to which the number of the first process is written
     #[arg(long)]
     pub(super) pid_file: Option<PathBuf>,
-    /// Do not use pivot_root
+    /// Accepted for runc's sake: pivot_root is used all the same
     #[arg(long)]
     pub(super) no_pivot: bool,
     /// Keep the session keyring of the caller
@@ -94,7 +94,7 @@ pub(super) struct Run {
     /// Do not delete it when it has ended
     #[arg(long)]
     pub(super) keep: bool,
-    /// Do not take in orphans
+    /// Accepted for runc's sake: orphans are taken in all the same
     #[arg(long)]
     pub(super) no_subreaper: bool,
     /// Its name

@@ -166,9 +166,8 @@ fn run_container(arguments: Run, call: &Call) -> Outcome {
     let (runtime, id) = (Arc::new(call.runtime()?), id(&arguments.id)?);
     let mut console = None;
     if !arguments.detach {
-        if !arguments.no_subreaper {
-            foreground::adopt()?;
-        }
+        // Also with --no-subreaper: what a helper leaves could not be waited for otherwise.
+        foreground::adopt()?;
         if creation.console.is_none() && has_terminal(&creation.bundle)? {
             let (ours, theirs) = Console::pair()?;
             (console, creation.console) = (Some(ours), Some(theirs));

@@ -189,7 +189,10 @@ mod tests {
         let plain = Execution { args: args.clone(), ..Execution::default() };
         let process = describe(&plain, Some(&own())).expect("is one");
         assert_eq!(*process.args(), Some(args.clone()));
-        assert_eq!((process.cwd().as_path(), process.terminal()), (std::path::Path::new("/srv"), Some(false)));
+        assert_eq!(
+            (process.cwd().as_path(), process.terminal()),
+            (std::path::Path::new("/srv"), Some(false))
+        );
         assert_eq!(process.user(), own().user());
         assert_eq!(process.capabilities(), own().capabilities());
 
