@@ -218,7 +218,7 @@ fn a_terminal_goes_to_the_console_socket() {
 #[test]
 fn a_terminal_in_the_foreground_is_that_of_the_caller() {
     with_both("oci-tty", |oci| {
-        let bundle = oci.bundle("read line; echo got $line; stty size; exit 5");
+        let bundle = oci.bundle("stty size; read line; echo got $line; exit 5");
         let bundle = bundle.with(|config| config["process"]["terminal"] = json!(true));
         let line = |words: &[&str]| {
             let command = oci.command(words);
@@ -233,14 +233,19 @@ fn a_terminal_in_the_foreground_is_that_of_the_caller() {
         };
         let ran = script(&["run", "-b", bundle.path(), &oci.id("tty")], b"words\n");
         assert_eq!(ran.code, 5, "{ran:?}");
-        assert!(ran.stdout.contains("got words") && ran.stdout.contains("33 99"), "{ran:?}");
+        assert!(ran.stdout.contains("got words"), "{ran:?}");
+        assert!(!oci.is_engine() || ran.stdout.contains("33 99"), "from the beginning: {ran:?}");
 
         let id = oci.id("plain");
         oci.detached(&oci.bundle("sleep 60"), &id);
-        let ran =
-            script(&["exec", "-t", &id, "sh", "-c", "read line; echo in $line; tty; exit 6"], b"a tty\n");
+        let ran = script(
+            &["exec", "-t", &id, "sh", "-c", "stty size; read line; echo in $line; tty; exit 6"],
+            b"a tty\n",
+        );
         assert_eq!(ran.code, 6, "{ran:?}");
         assert!(ran.stdout.contains("in a tty") && ran.stdout.contains("/dev/pts/"), "{ran:?}");
+        // runc may give it its size when it has begun already.
+        assert!(!oci.is_engine() || ran.stdout.contains("33 99"), "{ran:?}");
     });
 }
 

@@ -5,6 +5,7 @@ use engine_core::oci::{self, Console, Execution};
 use super::args::Exec;
 use super::verbs::{EXEC_FAILED, id, write_pid};
 use super::{Call, foreground};
+use crate::attach::terminal;
 use crate::exit::{Failure, Outcome};
 
 /// Runs the process. Whatever fails before it has begun is a code of its own.
@@ -23,6 +24,7 @@ fn exec_process(arguments: Exec, call: &Call) -> Outcome {
         if execution.console.is_none() && runtime.has_terminal(&execution)? {
             let (ours, theirs) = Console::pair()?;
             (console, execution.console) = (Some(ours), Some(theirs));
+            execution.terminal_size = terminal::size();
         }
     }
     let pid = runtime.exec(&id, execution)?;

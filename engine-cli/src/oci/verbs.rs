@@ -19,6 +19,7 @@ use super::exec::exec;
 use super::processes::ps;
 use super::update::update;
 use super::{Call, foreground, parse, print_help};
+use crate::attach::terminal;
 use crate::exit::{Failure, Outcome};
 use crate::render;
 use crate::render::table::align;
@@ -171,6 +172,7 @@ fn run_container(arguments: Run, call: &Call) -> Outcome {
         if creation.console.is_none() && has_terminal(&creation.bundle)? {
             let (ours, theirs) = Console::pair()?;
             (console, creation.console) = (Some(ours), Some(theirs));
+            creation.terminal_size = terminal::size();
         }
     }
     let pid = runtime.create(&id, creation)?;

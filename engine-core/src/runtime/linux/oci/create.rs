@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::linux::client::Client;
 use crate::runtime::linux::create::encode;
 use crate::runtime::linux::plan;
-use crate::spec::Timestamp;
+use crate::spec::{TerminalSize, Timestamp};
 
 /// How to make a container.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Creation {
     pub bundle: PathBuf,
     /// The connection that the master of its terminal goes to.
     pub console: Option<OwnedFd>,
+    /// The first size of its terminal, in place of the one that the configuration says.
+    pub terminal_size: Option<TerminalSize>,
     /// What its program gets from number 3 on.
     pub preserved: Vec<OwnedFd>,
     /// It keeps the session keyring of the caller.
@@ -66,7 +68,9 @@ impl OciRuntime {
         let preserved = u32::try_from(creation.preserved.len()).unwrap_or(u32::MAX);
         let direct = Direct { preserved, keyring: creation.keep_keyring };
         let of = (id.as_str(), bundle.path.as_path(), bundle.rootfs.as_path());
-        let plan = plan::direct(&bundle.spec, of, direct, &self.host.cgroups.mounts())?;
+        let mut plan = plan::direct(&bundle.spec, of, direct, &self.host.cgroups.mounts())?;
+        let size = creation.terminal_size.map(|size| (size.rows, size.columns));
+        plan.streams.terminal_size = size.or(plan.streams.terminal_size);
         make_directory(&self.root, &directory, id)?;
         self.build(id, &bundle, plan, creation, &cgroup).inspect_err(|_| {
             // What went wrong is known; `delete --force` has another try at what does not go away now.

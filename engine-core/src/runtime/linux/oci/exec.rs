@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::runtime::linux::client::Client;
 use crate::runtime::linux::create::encode;
 use crate::runtime::linux::plan;
+use crate::spec::TerminalSize;
 
 /// Another process: a document, or the container's own process with changes.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Execution {
     pub capabilities: Vec<String>,
     /// The connection that the master of its terminal goes to.
     pub console: Option<OwnedFd>,
+    /// The first size of its terminal, in place of the one that the process says.
+    pub terminal_size: Option<TerminalSize>,
     /// What the program gets from number 3 on.
     pub preserved: Vec<OwnedFd>,
     /// Start it even if the container is paused; it begins when that ends.
@@ -86,7 +89,9 @@ impl OciRuntime {
             None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
             Some(below) => self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/'))),
         };
-        let plan = plan::exec_direct(&process, filter, Direct { preserved, keyring: false }, cgroup)?;
+        let mut plan = plan::exec_direct(&process, filter, Direct { preserved, keyring: false }, cgroup)?;
+        plan.terminal_size =
+            execution.terminal_size.map(|size| (size.rows, size.columns)).or(plan.terminal_size);
         let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;
         let target = rustix::process::pidfd_open(target, PidfdFlags::empty()).map_err(|_| not_running(id))?;
         if process::begin(record.pid)? != Some(record.begun) {
