@@ -73,8 +73,8 @@ fn build(
     waiting: Option<Waiting>,
 ) -> Result<Command> {
     guard()?;
-    // By the host's numbers, which the host's procfs still shows.
-    let pid = if plan.hooks == Hooks::default() { 0 } else { own_number()? };
+    // Hooks that run in the container are told its number there.
+    let pid = if plan.hooks == Hooks::default() { 0 } else { own_number() };
     join_cgroup(&plan.cgroup.join)?;
     if let Some(adjustment) = plan.process.oom_score_adj {
         adjust_oom_score(adjustment)?;
@@ -160,11 +160,9 @@ pub(crate) fn leave_alone() -> Result<()> {
     rustix::process::set_parent_process_death_signal(None).step("stop ending with", "the builder")
 }
 
-/// The number of this process, as the procfs shows it that is mounted now.
-fn own_number() -> Result<u32> {
-    let link = rustix::fs::readlinkat(CWD, "/proc/self", Vec::new()).step("read", "/proc/self")?;
-    let number = core::str::from_utf8(link.to_bytes()).ok().and_then(|number| number.parse().ok());
-    number.ok_or(Errno::INVAL).step("read", "/proc/self")
+/// The number of this process in its own namespace.
+fn own_number() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
 /// The group that a process is born in.

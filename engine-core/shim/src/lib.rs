@@ -33,6 +33,8 @@ mod command;
 #[cfg(feature = "program")]
 mod console;
 #[cfg(feature = "program")]
+mod copy_up;
+#[cfg(feature = "program")]
 mod devices;
 #[cfg(feature = "program")]
 mod events;

@@ -266,6 +266,8 @@ pub struct Mount {
     pub propagation: u32,
     /// The engine itself asked for it, so that nothing on the way to the target may be a symbolic link.
     pub system: bool,
+    /// What lies at the target is copied into it: a new file system in memory.
+    pub copy_up: bool,
 }
 
 /// Changes to the attributes of a mount, as `MOUNT_ATTR_*`.

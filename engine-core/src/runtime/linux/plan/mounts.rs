@@ -45,6 +45,8 @@ const PROPAGATION: [(&str, u64); 4] = [
 const GENERIC: [&str; 7] = ["async", "dirsync", "lazytime", "mand", "nolazytime", "nomand", "sync"];
 /// Options that mean nothing.
 const IGNORED: [&str; 5] = ["defaults", "iversion", "loud", "noiversion", "silent"];
+/// The option of a tmpfs that has at first what lies at its target.
+const COPY_UP: &str = "tmpcopyup";
 /// Kinds of file systems through which the container sees the kernel: nothing of an image may be on the way to where
 /// they are mounted.
 const SYSTEM: [&str; 6] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "sysfs"];
@@ -82,6 +84,9 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount]) -> Result<Mount> {
     if let Some((name, _)) = options.parameters.iter().find(|(name, _)| !GENERIC.contains(&name.as_str())) {
         return Err(wrong(format!("unknown option {name:?}")));
     }
+    if options.copy_up && (options.bind.is_some() || kind != "tmpfs") {
+        return Err(wrong(format!("option {COPY_UP:?} is for a tmpfs alone")));
+    }
     // Their targets are the engine's own choice, as is that of the directory of devices.
     let system = options.bind.is_none() && (SYSTEM.contains(&kind) || (kind, &*target) == ("tmpfs", "/dev"));
     Ok(Mount {
@@ -91,6 +96,7 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount]) -> Result<Mount> {
         attributes_below: options.attributes_below,
         propagation: options.propagation,
         system,
+        copy_up: options.copy_up,
     })
 }
 
@@ -116,7 +122,7 @@ fn target(path: &Path) -> Result<String> {
 /// The options that are understood, sorted.
 pub(in crate::runtime::linux) fn options() -> Vec<String> {
     let mut names: Vec<String> =
-        ["bind", "rbind"].into_iter().chain(GENERIC).chain(IGNORED).map(str::to_owned).collect();
+        ["bind", "rbind", COPY_UP].into_iter().chain(GENERIC).chain(IGNORED).map(str::to_owned).collect();
     let attributes =
         ATTRIBUTES.iter().map(|(name, ..)| *name).chain(ACCESS_TIMES.iter().map(|(name, _)| *name));
     for name in attributes.chain(PROPAGATION.iter().map(|(name, _)| *name)) {
@@ -135,6 +141,7 @@ struct Options {
     /// It is a bind mount; with the mounts below the source.
     bind: Option<bool>,
     parameters: Vec<(String, Option<String>)>,
+    copy_up: bool,
 }
 
 impl Options {
@@ -142,7 +149,8 @@ impl Options {
         match option {
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
-            "remount" | "tmpcopyup" | "idmap" | "ridmap" => {
+            COPY_UP => self.copy_up = true,
+            "remount" | "idmap" | "ridmap" => {
                 return Err(format!("this version does not support option {option:?}"));
             }
             _ if option.is_empty() || option.contains('\0') => {
