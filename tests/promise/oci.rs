@@ -989,3 +989,35 @@ fn flags_that_change_how_it_is_made_are_taken() {
     oci.run(&["spec", "--rootless"]).fails(1, ["--rootless"]);
     oci.run(&["update", "--l3-cache-schema", "x", &id]).fails(1, ["--l3-cache-schema"]);
 }
+
+/// A program that takes in orphans, calls the runtime, and waits at once for the process whose number it was told.
+const CALLER: &str = r#"
+import ctypes, os, subprocess, sys
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+subprocess.run(sys.argv[2:], check=True)
+os.waitpid(int(open(sys.argv[1]).read()), os.WNOHANG)
+"#;
+
+#[test]
+fn a_process_is_the_caller_s_as_soon_as_its_number_is_told() {
+    with_both("oci-parent", |oci| {
+        let bundle = oci.bundle("exec sleep 60");
+        let (id, pid_file) = (oci.id("parent"), oci.dir().join("pid"));
+        let pid_file = pid_file.to_str().expect("a path");
+        let call = |words: &[&str]| {
+            let command = oci.command(words);
+            let mut python = Command::new("python3");
+            python.args(["-c", CALLER, pid_file]).arg(command.get_program()).args(command.get_args());
+            oci.run_command(python).0.ok();
+        };
+        for _ in 0..10 {
+            call(&["create", "--pid-file", pid_file, "-b", bundle.path(), &id]);
+            oci.run(&["delete", "--force", &id]).ok();
+        }
+        oci.detached(&bundle, &id);
+        for _ in 0..10 {
+            call(&["exec", "--detach", "--pid-file", pid_file, &id, "sleep", "60"]);
+        }
+    });
+}

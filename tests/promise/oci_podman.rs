@@ -172,5 +172,15 @@ fn podman_s_wishes_are_granted_by_the_engine() {
     assert!(ran.stdout.contains("/dev/pts/0") && ran.stdout.contains("got typed"), "{ran:?}");
     let exec = podman.ran(&["run", "-d", "--name", "tty", "-t", "--network=none", "busybox", "sleep", "60"]);
     exec.ok();
+    let context = podman.sandbox.dir().join("context");
+    std::fs::create_dir(&context).expect("a directory");
+    let file = "FROM busybox\nRUN echo built > /built\nRUN [\"sh\", \"-c\", \"test -e /built\"]\nCMD [\"cat\", \"/built\"]\n";
+    std::fs::write(context.join("Dockerfile"), file).expect("writes");
+    let context = context.to_str().expect("a path");
+    let engine = podman.sandbox.dir().join("engine-oci").display().to_string();
+    let built = podman.ran(&["build", "--network=none", "--runtime", &engine, "--tag", "built", context]);
+    built.ok();
+    assert!(!built.stderr.contains("no child processes"), "it has lost the processes: {built:?}");
+    assert_eq!(podman.ran(&["run", "--rm", "--network=none", "built"]).ok(), "built");
     assert!(podman.ran(&["exec", "-t", "tty", "tty"]).ok().contains("/dev/pts/1"));
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
 use crate::builder::{Given, hand_console};
-use crate::control::send_frame;
+use crate::control::{receive_frame, send_frame};
 use crate::execs::Record;
 use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
@@ -206,12 +206,13 @@ impl Exec {
 
 /// Runs the process of a caller who looks after it by itself. `descriptors` are those that came with the plan.
 pub(crate) fn run_direct(control: &OwnedFd, plan: &ExecPlan, descriptors: Vec<OwnedFd>) {
-    let told = match begin_direct(plan, descriptors) {
-        Ok(pid) => send_frame(control, Kind::Started, &pid.to_be_bytes(), &[]),
+    // Nobody is left to be told that nobody is left.
+    let _ = match begin_direct(plan, descriptors) {
+        // It stays the process's parent until the caller knows that, and goes.
+        Ok(pid) => send_frame(control, Kind::Started, &pid.to_be_bytes(), &[])
+            .and_then(|()| receive_frame(control).map(drop)),
         Err(failure) => send_frame(control, Kind::Failed, &failure.encode(), &[]),
     };
-    // Nobody is left to be told that nobody is left.
-    let _ = told;
 }
 
 fn begin_direct(plan: &ExecPlan, descriptors: Vec<OwnedFd>) -> Result<u32> {

@@ -126,8 +126,9 @@ impl OciRuntime {
             owner: rustix::process::geteuid().as_raw(),
         }
         .write(&directory)?;
-        // The helper goes, and leaves the process to whoever takes in orphans.
+        let helper = process::Helper::of(pid)?;
         client.send(Kind::Start, &[], &[])?;
+        helper.await_leave();
         Ok(pid)
     }
 }

@@ -107,8 +107,13 @@ impl OciRuntime {
         client.send(Kind::PlanExec, &encode(&plan)?, &passed)?;
         drop((first, descriptors));
         client.wait_for(None)?;
-        client::number(&client.expect(Kind::Started)?)
-            .ok_or_else(|| Error::internal(name(id), "the helper did not say which process it is"))
+        let pid = client::number(&client.expect(Kind::Started)?)
+            .ok_or_else(|| Error::internal(name(id), "the helper did not say which process it is"))?;
+        let helper = process::Helper::of(pid)?;
+        // Which tells the helper to leave.
+        drop(client);
+        helper.await_leave();
+        Ok(pid)
     }
 }
 
