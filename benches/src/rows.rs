@@ -50,10 +50,11 @@ fn whole_run(host: &Host) -> Vec<Row> {
             ("runc", command(|| host.runtime_command("runc"))),
             ("crun", command(|| host.runtime_command("crun"))),
             ("docker", command(|| host.docker_command(&["run", "--rm", BOX, "true"]))),
-            ("podman", command(|| host.podman_command(&["run", "--rm", "--ulimit", "host", BOX, "true"]))),
+            ("podman", command(|| host.podman_run(&["--rm", BOX, "true"]))),
         ]),
     );
-    let work = "`run --rm IMAGE true`, bridge, whole process (runc, crun: no image, no network)";
+    let work =
+        "`run --rm IMAGE true`, bridge, whole process (runc, crun, podman: no network; runc, crun: no image)";
     vec![
         Row { work, figures: figures.clone(), unit: "ms", bar: Bar::Ratio("runc", 1.0) },
         Row { work, figures, unit: "ms", bar: Bar::Ratio("docker", 1.0 / 15.0) },
@@ -129,7 +130,7 @@ fn exec(host: &Host) -> Vec<Row> {
         run(&mut docker);
     }
     let podman = host
-        .podman_command(&["run", "-d", "--ulimit", "host", "--name", "bench", BOX, "sleep", "100000"])
+        .podman_run(&["-d", "--name", "bench", BOX, "sleep", "100000"])
         .is_some_and(|mut podman| podman.output().is_ok_and(|output| output.status.success()));
     let args = ["exec", "bench", "true"];
     let figures = in_turn(

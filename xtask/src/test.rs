@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A program that tests need, and Debian's package that has it.
-const NEEDED: [(&str, &str); 15] = [
+const NEEDED: [(&str, &str); 16] = [
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/skopeo", "skopeo"),
@@ -15,6 +15,7 @@ const NEEDED: [(&str, &str); 15] = [
     ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/socat", "socat"),
     ("/usr/sbin/runc", "runc"),
+    ("/usr/bin/podman", "podman"),
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/sbin/mke2fs", "e2fsprogs"),
     ("/usr/bin/script", "bsdutils"),
@@ -53,7 +54,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 }
 
 /// Crash tests kill the command line at named points; conformance suites are public behind a feature.
-const FEATURES: &str = "engine-cli/fault-points,engine-core/conformance";
+pub(crate) const FEATURES: &str = "engine-cli/fault-points,engine-core/conformance";
 
 /// Installs the packages whose programs are missing, quietly and once.
 fn install() -> Result<(), String> {

@@ -55,7 +55,7 @@ fn tell_kills(runtime: &OciRuntime, id: &OciId, known: &mut Option<u64>) -> Resu
 }
 
 fn stats(id: &OciId, usage: &Usage) -> Value {
-    let (cpu, memory) = (&usage.cpu, &usage.memory);
+    let (cpu, memory) = (&usage.cpu.usage, &usage.memory);
     let raw: Map<String, Value> =
         memory.details.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let cache = memory.detail("cache").or_else(|| memory.detail("file")).unwrap_or(0);

@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod clock;
 pub mod control;
+pub mod execs;
 pub mod journal;
 pub mod plan;
 pub mod record;

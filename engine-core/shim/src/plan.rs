@@ -178,6 +178,17 @@ pub struct ExecPlan {
     pub events: Option<ExecEvents>,
     /// Its caller looks after the process by itself.
     pub direct: Option<Direct>,
+    /// What is kept of it for whoever asks.
+    pub record: Option<ExecRecord>,
+}
+
+/// What is kept of a process in a container; see [`execs`](crate::execs).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRecord {
+    /// The file.
+    pub path: String,
+    /// What the process is, in one line.
+    pub description: String,
 }
 
 /// What the events of a process in a container say; see [`journal`](crate::journal).
