@@ -1,8 +1,8 @@
 //! Podman with `engine oci` as its runtime: what a user of Podman sees is what it is with runc.
 
-use std::io::Write;
 use std::process::Command;
 
+use crate::support::oci::installed;
 use crate::support::{ENGINE, Ran, Sandbox, eventually, fixture, with_input};
 
 /// Podman with a store of its own, and the engine as its runtime. It has no network: that is Podman's own affair.
@@ -12,13 +12,11 @@ struct Podman {
 
 impl Podman {
     /// With the image `busybox`; nothing, and a word about it, where Podman is not installed.
+    #[expect(clippy::print_stdout, reason = "what was not looked at is told")]
     fn new(test: &str) -> Option<Podman> {
-        let missing = ["podman", "conmon"].into_iter().find(|program| {
-            let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
-            !found.is_ok_and(|found| found.status.success())
-        });
+        let missing = ["podman", "conmon"].into_iter().find(|program| !installed(program));
         if let Some(program) = missing {
-            let _ = writeln!(std::io::stderr(), "skipped: this host has no {program}");
+            println!("skipped: this host has no {program}");
             return None;
         }
         let podman = Podman { sandbox: Sandbox::new(test) };

@@ -16,6 +16,7 @@ const NEEDED: [(&str, &str); 16] = [
     ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/socat", "socat"),
     ("/usr/sbin/runc", "runc"),
+    ("/usr/bin/podman", "podman"),
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/sbin/mke2fs", "e2fsprogs"),
     ("/usr/bin/script", "bsdutils"),

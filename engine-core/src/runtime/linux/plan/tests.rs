@@ -166,20 +166,16 @@ fn what_this_version_does_not_offer_is_not_passed_over() {
 }
 
 #[test]
-fn a_hook_has_an_absolute_path_and_a_limit_above_zero() {
-    planned(|c| c["hooks"] = json!({})).expect("no hook is no wish");
-    let hook =
-        json!({ "prestart": [{ "path": "/bin/true" }], "createRuntime": [{ "path": "/x", "timeout": 3 }] });
-    let hooks = planned(|c| c["hooks"] = hook).expect("is a plan").hooks;
+fn hooks_have_names_and_their_order() {
+    assert_eq!(planned(|c| c["hooks"] = json!({})).expect("plans").hooks.create_runtime, []);
+    let hook = |path: &str| json!({ "path": path, "args": ["me"], "timeout": 3 });
+    let hooks = json!({ "prestart": [hook("/a")], "createRuntime": [hook("/b")], "poststop": [hook("/c")] });
+    let hooks = planned(|c| c["hooks"] = hooks).expect("plans").hooks;
     let names: Vec<&str> = hooks.create_runtime.iter().map(|hook| hook.name.as_str()).collect();
     assert_eq!(names, ["prestart hook 0", "createRuntime hook 0"]);
-    assert_eq!(hooks.create_runtime[0].args, ["/bin/true"], "its own name is the least");
-    for hook in [
-        json!({ "path": "true" }),
-        json!({ "path": "/x", "timeout": 0 }),
-        json!({ "path": "/x", "env": ["\0"] }),
-    ] {
-        assert_eq!(refused(|c| c["hooks"] = json!({ "poststop": [hook] })), ErrorKind::InvalidInput);
+    assert_eq!((hooks.poststop[0].path.as_str(), hooks.poststop[0].timeout), ("/c", Some(3)));
+    for wrong in [hook("relative"), json!({ "path": "/a", "timeout": 0 })] {
+        assert_eq!(refused(|c| c["hooks"] = json!({ "poststart": [wrong] })), ErrorKind::InvalidInput);
     }
 }
 
