@@ -163,21 +163,3 @@ fn stopped_containers_are_pruned_and_running_ones_are_not() {
     assert!(sandbox.engine(&["container", "prune", "-f"]).ok().contains("Total reclaimed space"));
     assert_eq!(sandbox.engine(&["ps", "-a", "--format", "{{.Names}}"]).ok(), "on");
 }
-
-#[test]
-fn what_is_executed_in_a_container_is_known_to_other_processes_while_it_runs() {
-    let sandbox = Sandbox::new("execids");
-    sandbox.busybox();
-    sandbox.engine(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
-    let ids = || sandbox.engine(&["inspect", "-f", "{{json .ExecIDs}}", "box"]).ok().to_owned();
-    assert_eq!(ids(), "null");
-    sandbox.engine(&["exec", "-d", "box", "sleep", "6"]).ok();
-    let mut attached = sandbox.engine_in_background(&["exec", "-i", "box", "cat"]);
-    let known = || serde_json::from_str::<Vec<String>>(&ids()).unwrap_or_default();
-    eventually(10, "both are known", || known().len() == 2);
-    assert!(known().iter().all(|id| id.len() == 64), "{:?}", known());
-    // Its input ends with its client, and it with that; the detached one stays.
-    attached.kill();
-    eventually(10, "one is left", || known().len() == 1);
-    eventually(20, "none is left", || ids() == "null");
-}

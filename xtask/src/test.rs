@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 /// A program that tests need, and Debian's package that has it.
 const NEEDED: [(&str, &str); 16] = [
     ("/usr/sbin/dockerd", "docker.io"),
-    ("/usr/bin/podman", "podman"),
     ("/usr/bin/docker-registry", "docker-registry"),
     ("/usr/bin/skopeo", "skopeo"),
     ("/usr/sbin/debootstrap", "debootstrap"),
