@@ -9,6 +9,7 @@ use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
 use crate::builder::{Given, hand_console};
 use crate::control::send_frame;
+use crate::foreign;
 use crate::failure::{Result, Step, failure};
 use crate::hub::{Event, Hub, now};
 use crate::identity;
@@ -21,13 +22,14 @@ use crate::sys::{self, Forked};
 use crate::text::Text;
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
 
-/// Runs the process. `target` is the pidfd of the container's first process.
-pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, target: Option<OwnedFd>) {
+/// Runs the process. `given` are the pidfd of the container's first process and, where another program runs it, the
+/// container's root directory.
+pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, given: Vec<OwnedFd>) {
     let mut hub = Hub::default();
     let engine = hub.add_client(control, streams::STDIN | streams::STDOUT | streams::STDERR);
     // Opened while the host's files are in reach. What it cannot tell is no reason not to run.
     let journal = plan.events.as_ref().and_then(|events| journal::open_now(&events.journal).ok());
-    match Exec::begin(plan, target, &mut hub, engine, &journal) {
+    match Exec::begin(plan, given, &mut hub, engine, &journal) {
         Ok(exec) => exec.look_after(&mut hub, &Teller { events: plan.events.as_ref(), journal }),
         Err(failure) => hub.reply(engine, Kind::Failed, &failure.encode(), None),
     }
@@ -69,6 +71,8 @@ struct Exec {
     process: OwnedFd,
     pid: u32,
     sync: Option<OwnedFd>,
+    /// The process that has another program run it, once it is there.
+    builder: Option<OwnedFd>,
     failure: Option<Vec<u8>>,
     started: bool,
     takes_input: bool,
@@ -87,13 +91,15 @@ enum Outputs {
 impl Exec {
     fn begin(
         plan: &ExecPlan,
-        target: Option<OwnedFd>,
+        given: Vec<OwnedFd>,
         hub: &mut Hub,
         engine: u32,
         journal: &Option<OwnedFd>,
     ) -> Result<Exec> {
-        let target =
-            target.ok_or_else(|| failure(Cause::Plan, Errno::BADF, "the plan came without a process", ""))?;
+        let mut given = given.into_iter();
+        let mut next =
+            || given.next().ok_or(failure(Cause::Plan, Errno::BADF, "the plan came without a process", ""));
+        let target = next()?;
         let (stdio, stdin, outputs) = match plan.process.terminal {
             true => (None, None, Outputs::None),
             false => {
@@ -101,7 +107,10 @@ impl Exec {
                 (Some(stdio), stdin, Outputs::Pipes(stdout, stderr))
             }
         };
-        let (process, pid, ours) = enter(plan, target, stdio, None, journal)?;
+        let (process, pid, ours) = match &plan.program {
+            Some(program) => foreign::enter(plan, program, &next()?, stdio)?,
+            None => enter(plan, target, stdio, None, journal)?,
+        };
         hub.set_input(stdin, true);
         let takes_input = plan.stdin;
         Ok(Exec {
@@ -109,6 +118,7 @@ impl Exec {
             process,
             pid,
             sync: Some(ours),
+            builder: None,
             failure: None,
             started: false,
             takes_input,
@@ -163,10 +173,23 @@ impl Exec {
         let Some(sync) = &self.sync else { return };
         match hear(sync) {
             Ok(Some(Message::Console(master, slave))) => self.outputs = Outputs::Terminal(master, slave),
-            Ok(Some(Message::Failed(failure))) => self.failure = Some(failure),
+            Ok(Some(Message::Failed(failure))) => {
+                self.failure = Some(failure);
+                if self.builder.is_some() {
+                    // The process does not know of it.
+                    let _ = sys::pidfd_send_signal(self.process.as_fd(), libc::SIGKILL);
+                }
+            }
+            Ok(Some(Message::Born(process, pid))) => {
+                self.builder = Some(core::mem::replace(&mut self.process, process));
+                self.pid = pid;
+            }
             Ok(Some(Message::Hooks | Message::Ready | Message::Go)) => {}
             Ok(None) | Err(_) => {
                 self.sync = None;
+                if let Some(builder) = self.builder.take() {
+                    let _ = rustix::process::waitid(WaitId::PidFd(builder.as_fd()), WaitIdOptions::EXITED);
+                }
                 if self.failure.is_none() {
                     self.started = true;
                     teller.started();

@@ -161,7 +161,7 @@ pub(crate) fn leave_alone() -> Result<()> {
 }
 
 /// The number of this process, as the procfs shows it that is mounted now.
-fn own_number() -> Result<u32> {
+pub(crate) fn own_number() -> Result<u32> {
     let link = rustix::fs::readlinkat(CWD, "/proc/self", Vec::new()).step("read", "/proc/self")?;
     let number = core::str::from_utf8(link.to_bytes()).ok().and_then(|number| number.parse().ok());
     number.ok_or(Errno::INVAL).step("read", "/proc/self")
