@@ -40,6 +40,9 @@ impl App {
         for registry in &self.global.insecure_registries {
             builder = builder.insecure_registry(registry);
         }
+        if let Some(path) = std::env::var_os("PATH") {
+            builder = builder.find_runtimes(path);
+        }
         Ok(builder.open().await?)
     }
 

@@ -1,6 +1,7 @@
 //! Putting an engine together. The one file that names the default drivers.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -18,9 +19,9 @@ use crate::network::linux::Bridge;
 use crate::parts::Parts;
 use crate::registry::driver::{Credential, Registry};
 use crate::registry::oci::{OciRegistry, RegistryConfig};
-use crate::runtime::choice::Runtimes;
+use crate::runtime::choice::{Programs, Runtimes};
 use crate::runtime::driver::Runtime;
-use crate::runtime::linux::{LinuxRuntime, ShimProgram};
+use crate::runtime::linux::{LinuxRuntime, RuntimeProgram, ShimProgram};
 use crate::store::{Store, blocking};
 use crate::volume::driver::VolumeDriver;
 use crate::volume::local::Local;
@@ -46,6 +47,8 @@ pub struct EngineBuilder {
     registry: Option<Arc<dyn Registry>>,
     runtime: Option<Arc<dyn Runtime>>,
     runtimes: BTreeMap<String, Arc<dyn Runtime>>,
+    programs: BTreeMap<String, RuntimeProgram>,
+    runtime_search: Option<OsString>,
     networks: BTreeMap<String, Arc<dyn NetworkDriver>>,
     volumes: BTreeMap<String, Arc<dyn VolumeDriver>>,
 }
@@ -126,6 +129,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Adds a program with runc's command line as a runtime that containers may ask for by this name. It is not looked
+    /// at before one does.
+    pub fn runtime_program(mut self, name: impl Into<String>, program: RuntimeProgram) -> EngineBuilder {
+        self.programs.insert(name.into(), program);
+        self
+    }
+
+    /// Lets containers ask for any runtime program by its path, and for `crun`, `runc`, `runsc` and `youki` by name: they
+    /// are looked for in these directories, which are written as in `PATH`.
+    pub fn find_runtimes(mut self, directories: impl Into<OsString>) -> EngineBuilder {
+        self.runtime_search = Some(directories.into());
+        self
+    }
+
     /// Adds a network driver, or replaces the default of that name.
     pub fn network_driver(
         mut self,
@@ -171,9 +188,10 @@ impl EngineBuilder {
         };
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
-            None => Arc::new(LinuxRuntime::new(self.shim)?),
+            None => Arc::new(LinuxRuntime::new(self.shim.clone())?),
         };
-        let runtimes = Arc::new(Runtimes::new(runtime, self.runtimes));
+        let programs = programs(self.programs, self.runtime_search, self.shim);
+        let runtimes = Arc::new(Runtimes::new(runtime, self.runtimes, programs));
         let bridge = || Arc::new(Bridge::new(&root));
         self.networks.entry("bridge".to_owned()).or_insert_with(|| bridge());
         self.volumes.entry("local".to_owned()).or_insert_with(|| Arc::new(Local::new(&root)));
@@ -192,6 +210,19 @@ impl EngineBuilder {
             host: OnceLock::new(),
         })
     }
+}
+
+fn programs(
+    programs: BTreeMap<String, RuntimeProgram>,
+    search: Option<OsString>,
+    shim: ShimProgram,
+) -> Programs {
+    let named = programs.iter().map(|(name, program)| (name.clone(), program.path().to_owned())).collect();
+    Programs::new(named, search, move |name, path| {
+        let given = programs.get(name).cloned();
+        let program = given.unwrap_or_else(|| RuntimeProgram::new(path));
+        Ok(Arc::new(LinuxRuntime::driving(program, shim.clone())?))
+    })
 }
 
 /// What tells things of this store on the host from those of another one.

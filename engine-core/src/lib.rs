@@ -62,7 +62,7 @@ pub use network::driver::NetworkDriver;
 pub use reference::Reference;
 pub use registry::driver::Credential;
 pub use registry::oci::RegistryConfig;
-pub use runtime::linux::{ShimProgram, oci};
+pub use runtime::linux::{RuntimeProgram, ShimProgram, oci};
 pub use spec::ContainerSpec;
 pub use system::{
     DiskTotal, DiskUsage, EventStream, StartReport, SweepReport, System, SystemInfo, VolumeUsage,

@@ -4,6 +4,7 @@ mod disk;
 mod events;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -92,7 +93,10 @@ impl System {
             "Plugins".into(),
             json!({ "Volume": volumes, "Network": network_drivers, "Log": logs::driver::names() }),
         );
-        let runtimes = self.parts.runtimes.names().map(|name| (name.to_owned(), json!({ "path": name })));
+        let runtimes = self.parts.runtimes.names().into_iter().map(|(name, path)| {
+            let path = path.unwrap_or_else(|| PathBuf::from(&name));
+            (name, json!({ "path": path }))
+        });
         details.insert("Runtimes".into(), runtimes.collect::<serde_json::Map<_, _>>().into());
         details.insert("DefaultRuntime".into(), json!(DEFAULT));
         Ok(SystemInfo {

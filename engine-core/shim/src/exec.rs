@@ -11,6 +11,7 @@ use crate::builder::{Given, hand_console};
 use crate::control::{receive_frame, send_frame};
 use crate::execs::Record;
 use crate::failure::{Result, Step, failure};
+use crate::foreign;
 use crate::hub::{Event, Hub, now};
 use crate::identity;
 use crate::init::{self, Begun, Stdio, become_user, guard};
@@ -22,14 +23,15 @@ use crate::sys::{self, Forked};
 use crate::text::Text;
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
 
-/// Runs the process. `target` is the pidfd of the container's first process.
-pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, target: Option<OwnedFd>) {
+/// Runs the process. `given` are the pidfd of the container's first process and, where another program runs it, the
+/// container's root directory.
+pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, given: Vec<OwnedFd>) {
     let mut hub = Hub::default();
     let engine = hub.add_client(control, streams::STDIN | streams::STDOUT | streams::STDERR);
     // Opened while the host's files are in reach. What it cannot tell is no reason not to run.
     let journal = plan.events.as_ref().and_then(|events| journal::open_now(&events.journal).ok());
     let teller = Teller { events: plan.events.as_ref(), journal, record: Record::open(plan.record.as_ref()) };
-    match Exec::begin(plan, target, &mut hub, engine, &teller) {
+    match Exec::begin(plan, given, &mut hub, engine, &teller) {
         Ok(exec) => exec.look_after(&mut hub, &teller),
         Err(failure) => {
             teller.failed(&failure.encode());
@@ -89,6 +91,8 @@ struct Exec {
     process: OwnedFd,
     pid: u32,
     sync: Option<OwnedFd>,
+    /// The process that has another program run it, once it is there.
+    builder: Option<OwnedFd>,
     failure: Option<Vec<u8>>,
     started: bool,
     takes_input: bool,
@@ -107,13 +111,15 @@ enum Outputs {
 impl Exec {
     fn begin(
         plan: &ExecPlan,
-        target: Option<OwnedFd>,
+        given: Vec<OwnedFd>,
         hub: &mut Hub,
         engine: u32,
         teller: &Teller<'_>,
     ) -> Result<Exec> {
-        let target =
-            target.ok_or_else(|| failure(Cause::Plan, Errno::BADF, "the plan came without a process", ""))?;
+        let mut given = given.into_iter();
+        let mut next =
+            || given.next().ok_or(failure(Cause::Plan, Errno::BADF, "the plan came without a process", ""));
+        let target = next()?;
         let (stdio, stdin, outputs) = match plan.process.terminal {
             true => (None, None, Outputs::None),
             false => {
@@ -121,7 +127,10 @@ impl Exec {
                 (Some(stdio), stdin, Outputs::Pipes(stdout, stderr))
             }
         };
-        let (process, pid, ours) = enter(plan, target, stdio, None, Some(teller))?;
+        let (process, pid, ours) = match &plan.program {
+            Some(program) => foreign::enter(plan, program, &next()?, stdio)?,
+            None => enter(plan, target, stdio, None, Some(teller))?,
+        };
         hub.set_input(stdin, true);
         let takes_input = plan.stdin;
         Ok(Exec {
@@ -129,6 +138,7 @@ impl Exec {
             process,
             pid,
             sync: Some(ours),
+            builder: None,
             failure: None,
             started: false,
             takes_input,
@@ -184,10 +194,23 @@ impl Exec {
         let Some(sync) = &self.sync else { return };
         match hear(sync) {
             Ok(Some(Message::Console(master, slave))) => self.outputs = Outputs::Terminal(master, slave),
-            Ok(Some(Message::Failed(failure))) => self.failure = Some(failure),
+            Ok(Some(Message::Failed(failure))) => {
+                self.failure = Some(failure);
+                if self.builder.is_some() {
+                    // The process does not know of it.
+                    let _ = sys::pidfd_send_signal(self.process.as_fd(), libc::SIGKILL);
+                }
+            }
+            Ok(Some(Message::Born(process, pid))) => {
+                self.builder = Some(core::mem::replace(&mut self.process, process));
+                self.pid = pid;
+            }
             Ok(Some(Message::Hooks | Message::Ready | Message::Go)) => {}
             Ok(None) | Err(_) => {
                 self.sync = None;
+                if let Some(builder) = self.builder.take() {
+                    let _ = rustix::process::waitid(WaitId::PidFd(builder.as_fd()), WaitIdOptions::EXITED);
+                }
                 if self.failure.is_none() {
                     self.started = true;
                     teller.started(self.pid);

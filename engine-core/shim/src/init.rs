@@ -165,6 +165,13 @@ fn own_number() -> u32 {
     rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
+/// The number of this process, as the procfs shows it that is mounted now.
+pub(crate) fn shown_number() -> Result<u32> {
+    let link = rustix::fs::readlinkat(CWD, "/proc/self", Vec::new()).step("read", "/proc/self")?;
+    let number = core::str::from_utf8(link.to_bytes()).ok().and_then(|number| number.parse().ok());
+    number.ok_or(Errno::INVAL).step("read", "/proc/self")
+}
+
 /// The group that a process is born in.
 pub(crate) fn open_born(cgroup: &Cgroup) -> Result<Option<OwnedFd>> {
     let Some(path) = &cgroup.born else { return Ok(None) };

@@ -45,6 +45,8 @@ mod failure;
 #[cfg(feature = "program")]
 mod filesystem;
 #[cfg(feature = "program")]
+mod foreign;
+#[cfg(feature = "program")]
 mod health;
 #[cfg(feature = "program")]
 mod held;

@@ -16,7 +16,7 @@ use crate::plan::ContainerPlan;
 use crate::sync::{Message, hear, tell};
 use crate::text::Text;
 use crate::wire::{Cause, Failure};
-use crate::{hooks, sys};
+use crate::{foreign, hooks, sys};
 
 /// How far the container has come.
 #[derive(PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub(crate) struct Life {
     pub(crate) pid: u32,
     /// To the process, until it has become the program.
     sync: Option<OwnedFd>,
+    /// The process that has another program build the container, once there is a first process.
+    builder: Option<OwnedFd>,
+    /// Where the program will write to. What another program that builds the container says is not its output.
+    outputs: Option<(OwnedFd, OwnedFd)>,
     failure: Option<Vec<u8>>,
     /// When it was cloned, by the wall's clock and by one that is never set.
     pub(crate) started: i64,
@@ -61,6 +65,8 @@ pub(crate) struct End {
 pub(crate) enum Change {
     /// Nothing that matters.
     Nothing,
+    /// There is a first process now.
+    Born,
     /// It waits for the word.
     Ready,
     /// The program runs.
@@ -77,13 +83,20 @@ impl Life {
                 (Some(stdio), stdin, Some((stdout, stderr)))
             }
         };
-        let (init, pid, ours) = init::spawn(plan, kept, stdio, None)?;
+        let ((init, pid, ours), outputs) = match &plan.program {
+            Some(program) => (foreign::build(plan, program, kept, stdio)?, outputs),
+            None => {
+                let begun = init::spawn(plan, kept, stdio, None)?;
+                if let Some((stdout, stderr)) = outputs {
+                    hub.set_outputs(stdout, stderr);
+                }
+                (begun, None)
+            }
+        };
         hub.set_input(stdin, plan.streams.stdin_once);
-        if let Some((stdout, stderr)) = outputs {
-            hub.set_outputs(stdout, stderr);
-        }
         let (started, since) = (now(), monotonic());
-        Ok(Life { phase: Phase::Building, init, pid, sync: Some(ours), failure: None, started, since })
+        let (phase, sync) = (Phase::Building, Some(ours));
+        Ok(Life { phase, init, pid, sync, builder: None, outputs, failure: None, started, since })
     }
 
     /// The first process.
@@ -115,6 +128,13 @@ impl Life {
         sys::pidfd_send_signal(self.init.as_fd(), libc::SIGKILL)
     }
 
+    /// The first process has ended: who still builds the container, or waits for the word to, does so in vain.
+    pub(crate) fn stop_building(&self) {
+        if let (Some(builder), Phase::Building | Phase::Ready) = (&self.builder, &self.phase) {
+            let _ = sys::pidfd_send_signal(builder.as_fd(), libc::SIGKILL);
+        }
+    }
+
     /// A message of the process. The end of the connection means that it has become the program.
     pub(crate) fn hear(&mut self, plan: &ContainerPlan, hub: &mut Hub) -> Change {
         let Some(sync) = &self.sync else { return Change::Nothing };
@@ -123,16 +143,31 @@ impl Life {
                 hub.set_terminal(master, slave, plan.streams.open_stdin);
             }
             Ok(Some(Message::Hooks)) => self.run_hooks(plan),
+            Ok(Some(Message::Born(process, pid))) => {
+                self.builder = Some(core::mem::replace(&mut self.init, process));
+                self.pid = pid;
+                return Change::Born;
+            }
             Ok(Some(Message::Ready)) => {
                 self.phase = Phase::Ready;
+                if let Some((stdout, stderr)) = self.outputs.take() {
+                    hub.set_outputs(stdout, stderr);
+                }
                 return Change::Ready;
             }
             Ok(Some(Message::Failed(failure))) => {
                 self.failure.get_or_insert(failure);
+                if self.builder.is_some() {
+                    // The first process does not know of it.
+                    let _ = self.kill();
+                }
             }
             Ok(Some(Message::Go)) => {}
             Ok(None) | Err(_) => {
                 self.sync = None;
+                if let Some(builder) = self.builder.take() {
+                    let _ = rustix::process::waitid(WaitId::PidFd(builder.as_fd()), WaitIdOptions::EXITED);
+                }
                 if self.failure.is_none() && self.phase == Phase::Going && self.began(plan) {
                     self.phase = Phase::Running;
                     return Change::Began;

@@ -21,7 +21,7 @@ use crate::record::Record;
 use crate::restart::{Policy, Restart};
 use crate::status::{self, Phase, Status};
 use crate::wire::{Exit, Kind};
-use crate::{events, held, hooks, namespaces, rundir, sys, teardown};
+use crate::{events, foreign, held, hooks, namespaces, rundir, sys, teardown};
 
 /// Builds the container and looks after it. `held` are descriptors to keep open for as long as it lives.
 pub(crate) fn run(control: OwnedFd, mut plan: ContainerPlan, held: Vec<OwnedFd>) {
@@ -75,7 +75,10 @@ impl Monitor {
         if let Some(path) = &plan.streams.log {
             hub.set_log(Log::open(path, &logging(&plan), now())?);
         }
-        let mut kept = Kept::open(&plan.namespaces)?;
+        let mut kept = match &plan.program {
+            Some(_) => foreign::prepare(&plan)?,
+            None => Kept::open(&plan.namespaces)?,
+        };
         let life = Life::begin(&plan, &kept, hub)?;
         let health = plan.health.as_ref().map(Health::begin);
         let status = Status {
@@ -146,6 +149,7 @@ impl Monitor {
     /// Serves the container until its first process has ended.
     fn live(&mut self, hub: &mut Hub) -> End {
         while !self.turn(hub, None) {}
+        self.life.iter().for_each(Life::stop_building);
         // Whatever it had left to say is in the socket still.
         while self.life.as_ref().is_some_and(|life| life.sync().is_some()) {
             self.hear(hub);
@@ -229,6 +233,10 @@ impl Monitor {
         let Some(life) = &mut self.life else { return };
         match life.hear(&self.plan, hub) {
             Change::Nothing => {}
+            Change::Born => {
+                self.status.pid = life.pid;
+                self.publish();
+            }
             Change::Ready if self.start_asked => life.go(),
             Change::Ready => {}
             Change::Began if self.begun => {
@@ -326,6 +334,11 @@ impl Monitor {
         let oom_kills = teardown::oom_kills(&self.plan.cgroup);
         let oom_killed = oom_kills > self.oom_kills;
         self.oom_kills = oom_kills;
+        if let Some(program) = &self.plan.program {
+            foreign::delete(program);
+            // The group went with it.
+            self.oom_kills = 0;
+        }
         Exit { code: end.code, oom_killed, finished: now(), run: self.plan.run }
     }
 
@@ -362,6 +375,7 @@ impl Monitor {
         for hook in &self.plan.hooks.poststop {
             let _ = hooks::run(core::slice::from_ref(hook), &state);
         }
+        self.plan.program.iter().for_each(foreign::clear);
         rundir::clear(&self.plan.run_dir);
         // Who hears of the end may want the same ports again.
         drop(held);

@@ -14,7 +14,7 @@ use crate::text::Text;
 
 /// To join it is for children only: the monitor does it before there is one.
 pub(crate) const PID: u32 = libc::CLONE_NEWPID as u32;
-const NET: u32 = libc::CLONE_NEWNET as u32;
+pub(crate) const NET: u32 = libc::CLONE_NEWNET as u32;
 /// It begins at the group of the process that makes it: the container's own process does, once it is in its group.
 const CGROUP: u32 = libc::CLONE_NEWCGROUP as u32;
 
@@ -37,6 +37,23 @@ impl Kept {
             }
         }
         Ok(Kept { joined, net: None })
+    }
+
+    /// For a container that another program builds, which joins namespaces by itself: its own network namespace is made
+    /// here, so that it stays.
+    pub(crate) fn made(plan: &Namespaces) -> Result<Kept> {
+        if plan.new & NET == 0 {
+            return Ok(Kept { joined: Vec::new(), net: None });
+        }
+        let open = || {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            rustix::fs::open("/proc/self/ns/net", flags, Mode::empty()).step("open", "/proc/self/ns/net")
+        };
+        let own = open()?;
+        sys::unshare(NET).step("make", "a network namespace")?;
+        let net = open();
+        sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
+        Ok(Kept { joined: Vec::new(), net: Some(net?) })
     }
 
     /// Those that the container's first process is to be cloned into.

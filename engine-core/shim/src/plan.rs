@@ -67,7 +67,63 @@ pub struct ContainerPlan {
     pub hooks: Hooks,
     /// Its caller looks after the container by itself.
     pub direct: Option<Direct>,
+    /// Another program builds the container. What it is given is made of the root, the namespaces to join and the
+    /// mounts here, whose targets are below its bundle then; all else is in its own configuration.
+    pub program: Option<Program>,
 }
+
+/// A program that builds containers, with the command line of runc.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its path.
+    pub path: String,
+    /// What it is given before the command.
+    pub args: Vec<String>,
+    /// The directory for what it remembers.
+    pub state: String,
+    /// What it calls the container.
+    pub id: String,
+    /// The directory over which its bundle is put together, in a mount namespace of its own.
+    pub bundle: String,
+    /// The configuration of the container, or of a process in it, before the value of the user and after it: names are
+    /// looked up in the container's own files.
+    pub config: (String, String),
+    /// The file with limits that were changed since, if it is there.
+    pub resources: String,
+}
+
+impl Program {
+    /// Its arguments, from its name on, up to the command.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::with_capacity(self.args.len() + 16);
+        arguments.push(self.path.clone());
+        arguments.extend(self.args.iter().cloned());
+        arguments.extend(["--root".into(), self.state.clone()]);
+        arguments
+    }
+
+    /// The call of its command `command` for the container, and how messages name it.
+    pub fn call(&self, command: &[&str]) -> Hook {
+        let mut args = self.arguments();
+        args.extend(command.iter().map(|word| String::from(*word)));
+        args.push(self.id.clone());
+        let name = [self.name(), " ", command.first().copied().unwrap_or_default()].concat();
+        Hook { name, path: self.path.clone(), args, env: alloc::vec![PROGRAM_PATH.into()], timeout: Some(30) }
+    }
+
+    /// The call that ends what is left of the container and takes it away.
+    pub fn delete(&self) -> Hook {
+        self.call(&["delete", "--force"])
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// All that is in the environment of a [`Program`].
+pub const PROGRAM_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A process whose caller looks after it by itself. Descriptors come with the plan: the three streams, those to
 /// preserve, and for a terminal the connection that its master goes to. Before them, for a container, the socket on
@@ -180,6 +236,8 @@ pub struct ExecPlan {
     pub direct: Option<Direct>,
     /// What is kept of it for whoever asks.
     pub record: Option<ExecRecord>,
+    /// Another program runs it. The container's root directory comes with the plan as well then.
+    pub program: Option<Program>,
 }
 
 /// What is kept of a process in a container; see [`execs`](crate::execs).

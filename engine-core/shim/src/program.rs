@@ -85,7 +85,7 @@ fn run() -> Result<()> {
         },
         Some(Kind::PlanExec) => match postcard::from_bytes::<ExecPlan>(plan) {
             Ok(plan) if plan.direct.is_some() => exec::run_direct(&control, &plan, frame.descriptors),
-            Ok(plan) => exec::run(control, &plan, frame.descriptors.into_iter().next()),
+            Ok(plan) => exec::run(control, &plan, frame.descriptors),
             Err(_) => return misunderstood(),
         },
         _ => return misunderstood(),

@@ -20,7 +20,7 @@ use crate::sys;
 use crate::wire::Cause;
 
 const MS_PRIVATE: u32 = 1 << 18;
-const MS_SLAVE: u32 = 1 << 19;
+pub(crate) const MS_SLAVE: u32 = 1 << 19;
 const MS_SHARED: u32 = 1 << 20;
 /// As in mount(2), in a propagation: for the mounts below too.
 const MS_REC: u32 = 1 << 14;
@@ -55,20 +55,13 @@ impl Rootfs {
         // Nothing else that is mounted or unmounted here may travel to the host.
         let host_root = open_path("/").step("open", "/")?;
         sys::mount_setattr(host_root.as_fd(), true, 0, 0, MS_SLAVE).step("make mounts private below", "/")?;
-        let root = match &plan.source {
-            RootSource::Directory(path) => {
-                let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                    | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                    | OpenTreeFlags::AT_RECURSIVE;
-                let tree = rustix::mount::open_tree(CWD, path.as_str(), flags).step("open", path)?;
-                sys::mount_setattr(tree.as_fd(), true, 0, 0, MS_PRIVATE)
-                    .step("make mounts private below", path)?;
-                attach(tree.as_fd(), CWD, at)?;
-                tree
-            }
-            RootSource::Overlay { lower, upper, volatile } => overlay(lower, upper.as_ref(), *volatile, at)?,
-        };
+        let root = mount_root(&plan.source, at)?;
         Ok(Rootfs { root, proc: None, empty: None, shared, groups })
+    }
+
+    /// A directory that other things are mounted in, which is nobody's root.
+    pub(crate) fn over(directory: OwnedFd) -> Rootfs {
+        Rootfs { root: directory, proc: None, empty: None, shared: Vec::new(), groups: Vec::new() }
     }
 
     /// The root directory.
@@ -288,6 +281,23 @@ impl Rootfs {
             }
         }
         Err(failure(Cause::Escape, Errno::LOOP, "too many symbolic links at mount target", path))
+    }
+}
+
+/// Mounts a root file system at the directory `at`.
+pub(crate) fn mount_root(source: &RootSource, at: &str) -> Result<OwnedFd> {
+    match source {
+        RootSource::Directory(path) => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_RECURSIVE;
+            let tree = rustix::mount::open_tree(CWD, path.as_str(), flags).step("open", path)?;
+            sys::mount_setattr(tree.as_fd(), true, 0, 0, MS_PRIVATE)
+                .step("make mounts private below", path)?;
+            attach(tree.as_fd(), CWD, at)?;
+            Ok(tree)
+        }
+        RootSource::Overlay { lower, upper, volatile } => overlay(lower, upper.as_ref(), *volatile, at),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::id::{ContainerId, Digest, ImageId};
 use crate::parts::Parts;
 use crate::reference::Reference;
 use crate::registry::driver::Registry;
-use crate::runtime::choice::Runtimes;
+use crate::runtime::choice::{Programs, Runtimes};
 use crate::runtime::driver::{Bundle, Created, ExecBundle, ExitRecord, Place, Runtime, State};
 use crate::runtime::session::Session;
 use crate::spec::{AttachSpec, Compression, Signal, TerminalSize, Timestamp};
@@ -51,6 +51,7 @@ impl Bench {
     pub(super) fn at(root: &Path, registry: Arc<dyn Registry>) -> Bench {
         let store = Store::open(root).expect("a database");
         let images = OverlayStore::open(root, store.clone(), UnpackLimits::default()).expect("a store");
+        let no_programs = Programs::new(Default::default(), None, |_, _| Ok(Arc::new(Nothing)));
         let parts = Arc::new(Parts {
             root: root.to_owned(),
             run_root: root.join("run"),
@@ -59,7 +60,7 @@ impl Bench {
             registry,
             credentials: Default::default(),
             runtime: Arc::new(Nothing),
-            runtimes: Arc::new(Runtimes::new(Arc::new(Nothing), Default::default())),
+            runtimes: Arc::new(Runtimes::new(Arc::new(Nothing), Default::default(), no_programs)),
             networks: Default::default(),
             volumes: Default::default(),
             docker_config: None,

@@ -261,7 +261,12 @@ pub(super) fn process(place: &Place) -> Result<OwnedFd> {
 
 /// The root directory of a running container.
 pub(super) fn root(place: &Place) -> Result<OwnedFd> {
-    match process_root(process(place)?.as_fd()) {
+    root_of(place, &process(place)?)
+}
+
+/// That of the container whose first process is `process`.
+pub(super) fn root_of(place: &Place, process: &OwnedFd) -> Result<OwnedFd> {
+    match process_root(process.as_fd()) {
         Err(Errno::SRCH) => Err(not_running(place)),
         root => root.subject(|| format!("the files of {}", name(place))),
     }

@@ -11,7 +11,7 @@ use oci_spec::runtime::LinuxResources;
 use serde::Serialize;
 
 use super::client::{self, Client, Meaning};
-use super::{Host, delete, execs, plan, state};
+use super::{Host, delete, execs, plan, program, state};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::{Bundle, Created, Place};
 use crate::spec::Signal;
@@ -21,7 +21,10 @@ const FAREWELL: Duration = Duration::from_secs(30);
 
 /// Begins to build the container; the connection is that over which it can be started. Dropping it gives it up.
 pub(super) fn create(host: &Host, bundle: &Bundle) -> Result<(Created, Client)> {
-    let plan = plan::container(bundle, &host.cgroups.mounts())?;
+    let mut plan = plan::container(bundle, &host.cgroups.mounts())?;
+    if let Some(program) = &host.program {
+        plan = program::container(program, bundle, plan)?;
+    }
     let place = &bundle.place;
     if state::is_looked_after(place)? {
         return Err(Error::new(ErrorKind::Conflict, client::name(place)).because("it is running already"));
@@ -47,6 +50,8 @@ fn build(host: &Host, bundle: &Bundle, mut plan: ContainerPlan) -> Result<(Creat
     // While the helper program comes up.
     let nothing = LinuxResources::default();
     let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    // Another program sets limits by itself.
+    let resources = resources.filter(|_| host.program.is_none());
     plan.cgroup = host.cgroups.create(&place.cgroup, resources.unwrap_or(&nothing))?;
     let client = Client::over(control, place)?;
     let shm = bundle.shm.iter().map(AsFd::as_fd);

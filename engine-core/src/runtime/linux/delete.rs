@@ -7,7 +7,7 @@ use engine_shim::status;
 use engine_shim::wire::Kind;
 
 use super::client::{self, Client, Meaning};
-use super::{Host, execs, pause, state};
+use super::{Host, execs, pause, program, state};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::runtime::driver::Place;
 use crate::spec::Signal;
@@ -60,7 +60,13 @@ pub(super) fn clean(host: &Host, place: &Place) -> Result<()> {
     // no namespace of processes of their own.
     if host.cgroups.find(&place.cgroup).dirs.iter().any(|directory| Path::new(directory).exists()) {
         faults.note(host.cgroups.kill(&place.cgroup));
+        if let Some(program) = &host.program {
+            faults.note(program::delete(host, program, place));
+        }
         faults.note(host.cgroups.remove(&place.cgroup));
+    }
+    if host.program.is_some() {
+        program::clean(place, &mut faults);
     }
     for name in ["control", status::FILE, pause::MARK, "monitor"] {
         let path = place.run_dir.join(name);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use engine_shim::wire::Kind;
 
 use super::client::{self, Client};
-use super::{Host, create, execs, plan, state};
+use super::{Host, create, execs, plan, program, state};
 use crate::error::Result;
 use crate::runtime::driver::{ExecBundle, Place, State};
 
@@ -19,9 +19,17 @@ pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<Unix
     let mut plan = plan::exec(place, exec, host.cgroups.find_beside(&place.cgroup, first))?;
     plan.record = exec.record.as_ref().map(|record| execs::prepare(place, record)).transpose()?;
     let process = client::process(place)?;
+    let root = match &host.program {
+        Some(program) => {
+            plan.program = Some(program::exec(program, place, exec)?);
+            Some(client::root_of(place, &process)?)
+        }
+        None => None,
+    };
+    let given: Vec<_> = [Some(&process), root.as_ref()].into_iter().flatten().map(AsFd::as_fd).collect();
     let (control, first) = host.shim.start(&format!("exec in {}", place.id.short()))?;
     let client = Client::over(control, place)?;
-    client.send(Kind::PlanExec, &create::encode(&plan)?, &[process.as_fd()])?;
+    client.send(Kind::PlanExec, &create::encode(&plan)?, &given)?;
     drop(first);
     match client.expect(Kind::Started) {
         Ok(_) => {}

@@ -15,6 +15,7 @@ mod namespaces;
 pub mod oci;
 mod pause;
 mod plan;
+pub mod program;
 pub(crate) mod seccomp;
 mod spawn;
 mod state;
@@ -34,6 +35,7 @@ use oci_spec::runtime::LinuxResources;
 
 use self::cgroup::Cgroups;
 use self::client::{Client, Meaning};
+pub use self::program::RuntimeProgram;
 use self::spawn::Shim;
 pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
 use self::wait::Until;
@@ -63,6 +65,8 @@ pub struct LinuxRuntime {
 struct Host {
     shim: Shim,
     cgroups: Cgroups,
+    /// The program that builds the containers, if the helper program does not do it itself.
+    program: Option<RuntimeProgram>,
 }
 
 /// A container that ends when the connection is dropped.
@@ -77,7 +81,19 @@ impl LinuxRuntime {
     /// # Errors
     /// [`ErrorKind::Unsupported`] on a host without control groups.
     pub fn new(shim: ShimProgram) -> Result<LinuxRuntime> {
-        let host = Host { shim: Shim::new(shim), cgroups: Cgroups::detect()? };
+        LinuxRuntime::open(shim, None)
+    }
+
+    /// A runtime whose helper program `shim` looks after containers that `program` builds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on a host without control groups.
+    pub fn driving(program: RuntimeProgram, shim: ShimProgram) -> Result<LinuxRuntime> {
+        LinuxRuntime::open(shim, Some(program))
+    }
+
+    fn open(shim: ShimProgram, program: Option<RuntimeProgram>) -> Result<LinuxRuntime> {
+        let host = Host { shim: Shim::new(shim), cgroups: Cgroups::detect()?, program };
         Ok(LinuxRuntime { host: Arc::new(host), held: Mutex::default() })
     }
 
@@ -250,7 +266,10 @@ impl Runtime for LinuxRuntime {
             if !state::is_looked_after(place)? {
                 return Err(client::not_running(place));
             }
-            host.cgroups.update(&place.cgroup, &resources)
+            match &host.program {
+                Some(program) => program::update(host, program, place, &resources),
+                None => host.cgroups.update(&place.cgroup, &resources),
+            }
         })
         .await
     }

@@ -10,17 +10,14 @@ use crate::error::{Error, Result};
 use crate::runtime::driver::Bundle;
 
 /// Where the memory that programs share is mounted.
-const SHM: &str = "/dev/shm";
+pub(in crate::runtime::linux) const SHM: &str = "/dev/shm";
 
 /// Puts places among the held descriptors in the stead of paths, and adds the mount that another container shares.
 pub(super) fn resolve(plan: &mut ContainerPlan, bundle: &Bundle) -> Result<()> {
-    let own = format!("/proc/{}/fd/", std::process::id());
+    let own = own();
     let held = |path: &mut String| -> Result<()> {
         if let Some(number) = path.strip_prefix(&own) {
-            let number: Option<RawFd> = number.parse().ok();
-            let place = bundle.held.iter().position(|held| Some(held.as_raw_fd()) == number);
-            let place = place.ok_or_else(|| Error::internal(path.clone(), "it is not held"))?;
-            *path = format!("{HELD}{place}");
+            *path = format!("{HELD}{}", find(bundle, number)?);
         }
         Ok(())
     };
@@ -34,6 +31,18 @@ pub(super) fn resolve(plan: &mut ContainerPlan, bundle: &Bundle) -> Result<()> {
         share(plan, bundle.held.len());
     }
     Ok(())
+}
+
+/// What the paths of this process's descriptors begin with.
+pub(in crate::runtime::linux) fn own() -> String {
+    format!("/proc/{}/fd/", std::process::id())
+}
+
+/// The place among the held descriptors of the one with this number.
+pub(in crate::runtime::linux) fn find(bundle: &Bundle, number: &str) -> Result<usize> {
+    let wanted: Option<RawFd> = number.parse().ok();
+    let place = bundle.held.iter().position(|held| Some(held.as_raw_fd()) == wanted);
+    place.ok_or_else(|| Error::internal(format!("descriptor {number}"), "it is not held"))
 }
 
 /// The mount of another container's shared memory, after that of the directory it is in. `place` is that of

@@ -1,7 +1,7 @@
 //! What the shim is to do, decided from an OCI runtime configuration. Pure: nothing here looks at the host, and what
 //! the shim could not do, or would misunderstand, is refused here, before anything is made.
 
-mod held;
+pub(super) mod held;
 mod hooks;
 mod mounts;
 mod process;
@@ -129,6 +129,7 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         restart: Policy::default(),
         health: None,
         events: None,
+        program: None,
     })
 }
 
@@ -187,6 +188,7 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
         detach: exec.detach,
         direct: None,
         record: None,
+        program: None,
     })
 }
 
@@ -207,6 +209,7 @@ pub(super) fn exec_direct(
         events: None,
         direct: Some(direct),
         record: None,
+        program: None,
     })
 }
 

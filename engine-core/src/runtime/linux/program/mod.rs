@@ -1,0 +1,184 @@
+//! Runtime programs: containers that are built by another program with runc's command line, as runc, crun, youki and
+//! runsc have it. The monitor looks after them as after its own (`engine_shim`'s `foreign`), so their logs, their
+//! restarts, their health and their ends are those of all containers; this says what the program is told.
+
+mod config;
+
+use std::path::{Path, PathBuf};
+
+use engine_shim::plan::{self, ContainerPlan, HooksPlan};
+use engine_shim::wire::Kind;
+use oci_spec::runtime::LinuxResources;
+use serde_json::Value;
+
+use super::client::Client;
+use super::{Host, create};
+use crate::error::{Error, Faults, Result, Subject};
+use crate::runtime::driver::{Bundle, ExecBundle, Place};
+
+/// The directory over which a container's bundle is put together, in its run directory.
+const BUNDLE: &str = "bundle";
+/// The directory of what the program remembers.
+const STATE: &str = "program";
+/// Limits that were changed since the container was made, for its next life.
+const RESOURCES: &str = "resources";
+
+/// A program that builds containers, with the command line of runc.
+///
+/// ```no_run
+/// use engine_core::{Engine, RuntimeProgram};
+///
+/// # async fn example() -> engine_core::Result<()> {
+/// let runc = RuntimeProgram::new("/usr/sbin/runc");
+/// let engine = Engine::builder().runtime_program("runc", runc).open().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeProgram {
+    path: PathBuf,
+    args: Vec<String>,
+}
+
+impl RuntimeProgram {
+    /// The program at this path.
+    pub fn new(path: impl Into<PathBuf>) -> RuntimeProgram {
+        RuntimeProgram { path: path.into(), args: Vec::new() }
+    }
+
+    /// Adds an argument that it is given before every command: `--systemd-cgroup`.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> RuntimeProgram {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the shim is told of it.
+    fn plan(&self, place: &Place, config: (String, String)) -> Result<plan::Program> {
+        let text = |path: &Path| match path.to_str() {
+            Some(text) if !text.contains('\0') => Ok(text.to_owned()),
+            _ => Err(Error::invalid(format!("path {path:?}"), "it is not UTF-8 without zero bytes")),
+        };
+        Ok(plan::Program {
+            path: text(&self.path)?,
+            args: self.args.clone(),
+            state: text(&place.run_dir.join(STATE))?,
+            id: place.id.to_string(),
+            bundle: text(&place.run_dir.join(BUNDLE))?,
+            config,
+            resources: text(&place.run_dir.join(RESOURCES))?,
+        })
+    }
+}
+
+/// The plan for a container that `program` builds, from that for one that the shim does.
+pub(super) fn container(
+    program: &RuntimeProgram,
+    bundle: &Bundle,
+    plan: ContainerPlan,
+) -> Result<ContainerPlan> {
+    let told = program.plan(&bundle.place, Default::default())?;
+    let (config, mounts) = config::container(bundle, &plan, &told.bundle)?;
+    Ok(ContainerPlan {
+        mounts,
+        devices: Vec::new(),
+        masked: Vec::new(),
+        readonly: Vec::new(),
+        sysctls: Vec::new(),
+        hooks: plan::Hooks::default(),
+        program: Some(plan::Program { config, ..told }),
+        ..plan
+    })
+}
+
+/// What the shim is told of another process in a container.
+pub(super) fn exec(program: &RuntimeProgram, place: &Place, exec: &ExecBundle) -> Result<plan::Program> {
+    program.plan(place, config::process(exec)?)
+}
+
+/// Changes limits, of this life and of those that follow.
+pub(super) fn update(
+    host: &Host,
+    program: &RuntimeProgram,
+    place: &Place,
+    resources: &LinuxResources,
+) -> Result<()> {
+    let subject = || format!("the limits of {}", super::client::name(place));
+    let invalid = |e| Error::internal(subject(), "they have no JSON").caused_by(e);
+    let changed = serde_json::to_value(resources).map_err(invalid)?;
+    let told = program.plan(place, Default::default())?;
+    let hook = told.call(&["update", "--resources", "-"]);
+    call(host, place, HooksPlan { hooks: vec![hook], state: changed.to_string(), go_on: false })?;
+    let path = place.run_dir.join(RESOURCES);
+    let mut all = match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).unwrap_or(Value::Null),
+        Err(_) => Value::Null,
+    };
+    merge(&mut all, changed);
+    let unfinished = path.with_extension("new");
+    std::fs::write(&unfinished, all.to_string())
+        .and_then(|()| std::fs::rename(&unfinished, &path))
+        .subject(|| path.display().to_string())
+}
+
+/// Puts what `new` says in the place of what `all` says of the same.
+fn merge(all: &mut Value, new: Value) {
+    match (all, new) {
+        (Value::Object(all), Value::Object(new)) => {
+            for (name, value) in new {
+                merge(all.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (all, new) => *all = new,
+    }
+}
+
+/// Has the program forget a container whose monitor was killed, and whose processes are.
+pub(super) fn delete(host: &Host, program: &RuntimeProgram, place: &Place) -> Result<()> {
+    if !place.run_dir.join(STATE).exists() {
+        return Ok(());
+    }
+    let hook = program.plan(place, Default::default())?.delete();
+    call(host, place, HooksPlan { hooks: vec![hook], state: String::new(), go_on: false })
+}
+
+/// Runs the program, from a helper process.
+fn call(host: &Host, place: &Place, hooks: HooksPlan) -> Result<()> {
+    let (control, first) = host.shim.start(&format!("runtime program for {}", place.id.short()))?;
+    let client = Client::over(control, place)?;
+    client.send(Kind::PlanHooks, &create::encode(&hooks)?, &[])?;
+    drop(first);
+    client.expect(Kind::Done).map(drop)
+}
+
+/// Removes what is left in the run directory of a container that is gone. What its bundle was made of went with the
+/// mount namespace that it was in.
+pub(super) fn clean(place: &Place, faults: &mut Faults) {
+    let path = |name: &str| place.run_dir.join(name);
+    for (path, result) in [
+        (path(BUNDLE), std::fs::remove_dir(path(BUNDLE))),
+        (path(STATE), std::fs::remove_dir_all(path(STATE))),
+        (path(RESOURCES), std::fs::remove_file(path(RESOURCES))),
+    ] {
+        faults.note(result.subject(|| path.display().to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn limits_that_were_changed_before_stay_changed() {
+        let mut all = Value::Null;
+        merge(&mut all, json!({"memory": {"limit": 1, "swap": 2}}));
+        merge(&mut all, json!({"memory": {"limit": 3}, "pids": {"limit": 4}}));
+        assert_eq!(all, json!({"memory": {"limit": 3, "swap": 2}, "pids": {"limit": 4}}));
+    }
+}
