@@ -139,7 +139,7 @@ impl Runtimes {
     }
 
     /// That of places with the same one.
-    fn of_all(&self, places: &[Place]) -> Result<&dyn Runtime> {
+    fn of_all(&self, places: &[Place]) -> Result<Arc<dyn Runtime>> {
         self.get(places.first().and_then(|place| place.runtime.as_deref()))
     }
 }
