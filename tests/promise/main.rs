@@ -24,6 +24,7 @@ mod network;
 mod oci;
 mod oci_docker;
 mod oci_podman;
+mod program;
 mod restart;
 mod run;
 mod spaces;

@@ -297,7 +297,8 @@ pub async fn exec_is_known_to_whoever_asks(candidate: &dyn Candidate) {
     exec("second", &["no-such-program"]).await.expect_err("is not there");
     let known = find("second").await.expect("is known");
     assert!(!known.running && known.pid.is_none(), "{known:?}");
-    assert_eq!(known.exit.map(|(code, _)| code), Some(127));
+    // 127 where the runtime finds out itself why.
+    assert!(known.exit.is_some_and(|(code, _)| (126..=128).contains(&code)), "{known:?}");
     exec("../third", &["true"]).await.expect_err("is no name of a file");
     candidate.runtime().delete(&place).await.expect("deletes");
     assert_eq!(find("first").await, None, "it is forgotten with its container");
