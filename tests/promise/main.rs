@@ -11,6 +11,7 @@ mod control;
 mod crash;
 mod df;
 mod events;
+mod fields;
 mod files;
 mod flags;
 mod health;

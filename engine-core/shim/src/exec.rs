@@ -19,6 +19,7 @@ use crate::plan::{ExecEvents, ExecPlan};
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
+use crate::traits;
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
 
 /// Runs the process. `target` is the pidfd of the container's first process.
@@ -226,6 +227,7 @@ fn enter(
     if let Some(adjustment) = plan.process.oom_score_adj {
         init::adjust_oom_score(adjustment)?;
     }
+    traits::begin_on(&plan.process)?;
     let born = init::open_born(&plan.cgroup)?;
     let mut groups = Vec::with_capacity(plan.cgroup.join.len());
     for file in &plan.cgroup.join {
@@ -289,6 +291,7 @@ fn prepare(
     for group in &joining.groups {
         rustix::io::write(group, b"0").step("join", "the container's cgroup")?;
     }
+    traits::go_on(&plan.process)?;
     if joining.namespace != 0 {
         sys::setns(joining.target.as_fd(), joining.namespace)
             .step("enter", "the container's cgroup namespace")?;

@@ -18,7 +18,7 @@ use crate::sync::{self, Message, hear, tell};
 use crate::sys::Forked;
 use crate::text::Text;
 use crate::wire::Cause;
-use crate::{console, devices, hooks, identity, reaper, sys};
+use crate::{console, devices, hooks, identity, namespaces, reaper, sys};
 
 /// The ends of the streams that the program gets. A terminal is opened in the container instead.
 pub(crate) struct Stdio {
@@ -79,6 +79,7 @@ fn build(
     if let Some(adjustment) = plan.process.oom_score_adj {
         adjust_oom_score(adjustment)?;
     }
+    namespaces::own_clocks(&plan.namespaces, &plan.spaces.clocks)?;
     kept.enter()?;
     // Only now: a cgroup namespace begins at the group that the process is in.
     let cgroup_namespace = plan.namespaces.new & libc::CLONE_NEWCGROUP as u32;

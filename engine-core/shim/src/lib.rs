@@ -77,6 +77,8 @@ mod sys;
 mod teardown;
 #[cfg(feature = "program")]
 mod theirs;
+#[cfg(feature = "program")]
+mod traits;
 
 /// The helper program, static, for this architecture.
 #[cfg(feature = "embedded")]

@@ -17,6 +17,8 @@ pub(crate) const PID: u32 = libc::CLONE_NEWPID as u32;
 const NET: u32 = libc::CLONE_NEWNET as u32;
 /// It begins at the group of the process that makes it: the container's own process does, once it is in its group.
 const CGROUP: u32 = libc::CLONE_NEWCGROUP as u32;
+/// What its clocks say can be set only while nobody is in it: the container's own process makes it, and then enters.
+const TIME: u32 = 0x80;
 
 /// The namespaces of a container that are known before it is built.
 pub(crate) struct Kept {
@@ -42,7 +44,7 @@ impl Kept {
     /// Those that the container's first process is to be cloned into.
     pub(crate) fn to_make(&self, plan: &Namespaces) -> u32 {
         let kept = if self.net.is_some() { NET } else { 0 };
-        plan.new & !CGROUP & !kept
+        plan.new & !(CGROUP | TIME | kept)
     }
 
     /// Keeps the network namespace that the process `pid` was cloned into.
@@ -72,4 +74,20 @@ impl Kept {
             None => Ok(()),
         }
     }
+}
+
+/// Moves this process to a time namespace of its own, if there is to be one, with clocks ahead by `offsets`.
+pub(crate) fn own_clocks(plan: &Namespaces, offsets: &str) -> Result<()> {
+    if plan.new & TIME == 0 {
+        return Ok(());
+    }
+    sys::unshare(TIME).step("make", "a time namespace")?;
+    let open =
+        |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).step("open", path);
+    if !offsets.is_empty() {
+        let file = open("/proc/self/timens_offsets", OFlags::WRONLY)?;
+        rustix::io::write(&file, offsets.as_bytes()).step("set the clocks by", offsets)?;
+    }
+    let namespace = open("/proc/self/ns/time_for_children", OFlags::RDONLY)?;
+    sys::setns(namespace.as_fd(), TIME).step("enter", "the container's time namespace")
 }

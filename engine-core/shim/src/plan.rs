@@ -67,6 +67,28 @@ pub struct ContainerPlan {
     pub hooks: Hooks,
     /// Its caller looks after the container by itself.
     pub direct: Option<Direct>,
+    /// What its namespaces of users and of clocks say.
+    pub spaces: Spaces,
+}
+
+/// What the namespaces of users and of clocks say that a container has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spaces {
+    /// Users and groups, as `/proc/PID/uid_map` and `gid_map` take them; empty without a user namespace of its own.
+    pub users: Mapping,
+    /// How far its clocks are ahead, as `/proc/self/timens_offsets` takes it.
+    pub clocks: String,
+}
+
+/// A mapping of users and groups, in lines of `/proc/PID/uid_map`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// Users.
+    pub uids: String,
+    /// Groups.
+    pub gids: String,
+    /// The host's numbers of the container's root: user and group.
+    pub root: (u32, u32),
 }
 
 /// A process whose caller looks after it by itself. Descriptors come with the plan: the three streams, those to
@@ -356,6 +378,44 @@ pub struct Process {
     pub umask: Option<u32>,
     /// The user, the group and further groups by number alone. The names above are not looked at then.
     pub ids: Option<(u32, u32, Vec<u32>)>,
+    /// What few programs ask for.
+    pub traits: Option<Traits>,
+}
+
+/// What the kernel knows of a program that few ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traits {
+    /// For sched_setattr(2).
+    pub scheduler: Option<Scheduler>,
+    /// For ioprio_set(2).
+    pub io_priority: Option<u16>,
+    /// For personality(2).
+    pub personality: Option<u32>,
+    /// For set_mempolicy(2): mode and flags, and the nodes as bits.
+    pub memory_policy: Option<(u32, Vec<u64>)>,
+    /// The processors as bits on which a process is that joins the container, before it is in its group.
+    pub first_processors: Vec<u64>,
+    /// Likewise when it is.
+    pub processors: Vec<u64>,
+    /// The profile of AppArmor.
+    pub apparmor: String,
+    /// The label of SELinux.
+    pub selinux: String,
+}
+
+/// How a program shares the processors, as sched_setattr(2) takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Of those that share fairly.
+    pub nice: i32,
+    /// Of those of real time.
+    pub priority: u32,
+    /// Of those with deadlines, in nanoseconds: run time, deadline, period.
+    pub deadline: [u64; 3],
 }
 
 /// Capability sets, a bit each.

@@ -24,7 +24,7 @@ const MS_SLAVE: u32 = 1 << 19;
 const MS_SHARED: u32 = 1 << 20;
 /// As in mount(2), in a propagation: for the mounts below too.
 const MS_REC: u32 = 1 << 14;
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+pub(crate) const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// A chain of symbolic links to a file that is not there is followed so far.
 const MAX_LINKS: usize = 8;
 

@@ -8,6 +8,8 @@ use core::ptr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 
+use crate::plan::Scheduler;
+
 fn check(result: libc::c_long) -> Result<libc::c_long> {
     if result >= 0 {
         return Ok(result);
@@ -215,6 +217,56 @@ pub(crate) fn set_identity(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
     // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// The arguments of sched_setattr(2), as of Linux 3.14.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    deadline: [u64; 3],
+}
+
+/// Says how this process shares the processors. See sched_setattr(2).
+pub(crate) fn set_scheduler(scheduler: &Scheduler) -> Result<()> {
+    let Scheduler { policy, flags, nice, priority, deadline } = scheduler.clone();
+    let size = size_of::<SchedAttr>() as u32;
+    let attr = SchedAttr { size, policy, flags, nice, priority, deadline };
+    // SAFETY: `attr` lives until the call returns and says its own size.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// Says on which processors this process may be. See sched_setaffinity(2).
+pub(crate) fn set_processors(processors: &[u64]) -> Result<()> {
+    let size = size_of_val(processors);
+    // SAFETY: the pointer and the size are those of one slice.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, processors.as_ptr()) }).map(drop)
+}
+
+/// Says how soon this process is served by disks. See ioprio_set(2).
+pub(crate) fn set_io_priority(priority: u16) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    // SAFETY: takes integers.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, libc::c_int::from(priority)) })
+        .map(drop)
+}
+
+/// Says from which nodes this process gets its memory. See set_mempolicy(2).
+pub(crate) fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
+    // The kernel takes one bit less than it is told.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    let nodes = if nodes.is_empty() { ptr::null() } else { nodes.as_ptr() };
+    // SAFETY: the pointer is null or that of a slice of as many bits, of which the last word is read whole at most.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes, bits) }).map(drop)
+}
+
+/// Sets the execution domain. See personality(2).
+pub(crate) fn set_personality(personality: u32) -> Result<()> {
+    // SAFETY: takes an integer.
+    check(unsafe { libc::syscall(libc::SYS_personality, libc::c_ulong::from(personality)) }).map(drop)
 }
 
 /// Sets the file mode creation mask.

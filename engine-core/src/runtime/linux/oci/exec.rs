@@ -81,12 +81,12 @@ impl OciRuntime {
         let process = describe(&execution, spec.process().as_ref())?;
         check_console(process.terminal().unwrap_or(false), execution.console.is_some())?;
         let preserved = u32::try_from(execution.preserved.len()).unwrap_or(u32::MAX);
-        let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let cgroup = match &execution.cgroup {
             None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
             Some(below) => self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/'))),
         };
-        let plan = plan::exec_direct(&process, filter, Direct { preserved, keyring: false }, cgroup)?;
+        let plan =
+            plan::exec_direct(&process, spec.linux().as_ref(), Direct { preserved, keyring: false }, cgroup)?;
         let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;
         let target = rustix::process::pidfd_open(target, PidfdFlags::empty()).map_err(|_| not_running(id))?;
         if process::begin(record.pid)? != Some(record.begun) {

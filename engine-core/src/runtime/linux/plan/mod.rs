@@ -5,16 +5,18 @@ mod held;
 mod hooks;
 mod mounts;
 mod process;
+mod spaces;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod traits;
 
 use std::path::Path;
 use std::time::Duration;
 
 use engine_shim::restart::Policy;
 use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Spec,
+    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Process, Spec,
 };
 
 use engine_shim::plan::{
@@ -99,6 +101,9 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
     let process =
         spec.process().as_ref().ok_or_else(|| Error::invalid("the command", "no command was given"))?;
     let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+    let spaces = spaces::spaces(linux, &namespaces)?;
+    let mut program = process::process(process, who, linux.seccomp().as_ref())?;
+    traits::of_container(&mut program.traits, linux)?;
     let own_uts = has(&namespaces, libc::CLONE_NEWUTS);
     Ok(ContainerPlan {
         run_dir: String::new(),
@@ -110,7 +115,11 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         cgroup: Cgroup::default(),
         root,
         propagation: mounts::root_propagation(linux.rootfs_propagation().as_deref())?,
-        mounts: mounts::mounts(spec.mounts().as_deref().unwrap_or_default(), cgroup_mounts)?,
+        mounts: mounts::mounts(
+            spec.mounts().as_deref().unwrap_or_default(),
+            cgroup_mounts,
+            linux.mount_label().as_deref().unwrap_or_default(),
+        )?,
         devices: devices(linux.devices().as_deref().unwrap_or_default())?,
         masked: absolute(linux.masked_paths().as_deref(), "masked path")?,
         readonly: absolute(linux.readonly_paths().as_deref(), "read-only path")?,
@@ -122,13 +131,14 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         domainname: host_name("domain name", spec.domainname().as_deref(), own_uts)?,
         namespaces,
         streams: Streams { terminal_size: process::terminal_size(None, process), ..Streams::default() },
-        process: process::process(process, who, linux.seccomp().as_ref())?,
+        process: program,
         init: false,
         hooks: hooks::hooks(spec)?,
         direct: None,
         restart: Policy::default(),
         health: None,
         events: None,
+        spaces,
     })
 }
 
@@ -192,20 +202,35 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
 /// The plan for another process, which its caller looks after, in a container whose group is `cgroup`.
 pub(super) fn exec_direct(
     process: &Process,
-    filter: Option<&LinuxSeccomp>,
+    linux: Option<&Linux>,
     direct: Direct,
     cgroup: Cgroup,
 ) -> Result<ExecPlan> {
+    let mut program =
+        process::process(process, &Who::Numbered, linux.and_then(|linux| linux.seccomp().as_ref()))?;
+    if let Some(linux) = linux {
+        traits::of_container(&mut program.traits, linux)?;
+    }
     Ok(ExecPlan {
-        namespaces: JOINED as u32,
+        namespaces: to_enter(linux),
         cgroup,
-        process: process::process(process, &Who::Numbered, filter)?,
+        process: program,
         stdin: true,
         terminal_size: process::terminal_size(None, process),
         detach: true,
         events: None,
         direct: Some(direct),
     })
+}
+
+/// The namespaces that a process enters in a container of that configuration.
+fn to_enter(linux: Option<&Linux>) -> u32 {
+    let has = |kind| {
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        namespaces.iter().any(|namespace| namespace.typ() == kind)
+    };
+    let time = if has(LinuxNamespaceType::Time) { spaces::CLONE_NEWTIME } else { 0 };
+    (JOINED | time) as u32
 }
 
 fn logging(logging: &driver::Logging) -> Result<Logging> {
@@ -225,19 +250,12 @@ fn logging(logging: &driver::Logging) -> Result<Logging> {
 }
 
 fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let asked = [
-        ("a mapping of users", linux.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
-        ("a mapping of groups", linux.gid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
-        ("an SELinux label for mounts", given(linux.mount_label())),
         (
             "network devices of the host",
             linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()),
         ),
         ("Intel RDT", linux.intel_rdt().is_some()),
-        ("a memory policy", linux.memory_policy().is_some()),
-        ("another personality", linux.personality().is_some()),
-        ("clocks of its own", linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty())),
     ];
     asked.into_iter().filter(|(_, asked)| *asked).try_for_each(|(what, _)| Err(unsupported(what)))
 }
@@ -253,7 +271,7 @@ fn namespaces(wanted: &[LinuxNamespace]) -> Result<Namespaces> {
     let mut seen = 0;
     for namespace in wanted {
         let kind = namespace.typ();
-        if matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time) {
+        if kind == LinuxNamespaceType::User {
             return Err(unsupported(&format!("a {kind} namespace")));
         }
         // The type's value is its CLONE_NEW* flag.

@@ -49,9 +49,24 @@ const IGNORED: [&str; 5] = ["defaults", "iversion", "loud", "noiversion", "silen
 /// they are mounted.
 const SYSTEM: [&str; 6] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "sysfs"];
 
-/// Mounts, with every option understood or refused. `cgroups` are those that show the container's part of the tree.
-pub(super) fn mounts(mounts: &[runtime::Mount], cgroups: &[CgroupMount]) -> Result<Vec<Mount>> {
-    mounts.iter().map(|mount| plan(mount, cgroups)).collect()
+/// Kinds of file systems whose files have no label of the mount: one for all who mount them, or the kernel's own.
+const UNLABELLED: [&str; 3] = ["mqueue", "proc", "sysfs"];
+
+/// Mounts, with every option understood or refused. `cgroups` are those that show the container's part of the tree,
+/// `label` is SELinux's for files of new file systems.
+pub(super) fn mounts(mounts: &[runtime::Mount], cgroups: &[CgroupMount], label: &str) -> Result<Vec<Mount>> {
+    let mut planned = mounts.iter().map(|mount| plan(mount, cgroups)).collect::<Result<Vec<_>>>()?;
+    if !label.is_empty() {
+        for mount in &mut planned {
+            match &mut mount.source {
+                MountSource::Filesystem { kind, parameters, .. } if !UNLABELLED.contains(&kind.as_str()) => {
+                    parameters.push(("context".to_owned(), Some(label.to_owned())));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(planned)
 }
 
 fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount]) -> Result<Mount> {

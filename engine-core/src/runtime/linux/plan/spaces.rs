@@ -1,0 +1,145 @@
+//! Namespaces of users and of clocks: what they say.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxTimeOffset};
+
+use engine_shim::plan::{Mapping, Namespaces, Spaces};
+
+use super::has;
+use crate::error::{Error, Result};
+
+/// The flag of time namespaces, which libc does not have.
+pub(super) const CLONE_NEWTIME: i32 = 0x80;
+
+/// What the container's own namespaces say.
+pub(super) fn spaces(linux: &Linux, namespaces: &Namespaces) -> Result<Spaces> {
+    let clocks = match linux.time_offsets() {
+        Some(offsets) if !offsets.is_empty() => {
+            if !has(namespaces, CLONE_NEWTIME) {
+                return Err(Error::invalid(
+                    "the time offsets",
+                    "the container has no time namespace of its own",
+                )
+                .with_remedy("ask for a namespace of type \"time\" without a path"));
+            }
+            clocks(offsets)?
+        }
+        _ => String::new(),
+    };
+    Ok(Spaces { users: users(linux, namespaces)?, clocks })
+}
+
+fn users(linux: &Linux, namespaces: &Namespaces) -> Result<Mapping> {
+    let given = |mapping: &Option<Vec<LinuxIdMapping>>| mapping.as_ref().is_some_and(|list| !list.is_empty());
+    let (uids, gids) = (linux.uid_mappings(), linux.gid_mappings());
+    let joined = namespaces.join.iter().any(|(kind, _)| *kind == libc::CLONE_NEWUSER as u32);
+    match (has(namespaces, libc::CLONE_NEWUSER), given(uids) && given(gids)) {
+        (true, true) => mapping(uids.as_deref().unwrap_or_default(), gids.as_deref().unwrap_or_default()),
+        (true, false) => Err(Error::invalid(
+            "the user namespace",
+            "it has no mapping of users (uidMappings) or none of groups (gidMappings)",
+        )),
+        // The namespace that is joined has its own.
+        (false, _) if joined => Ok(Mapping::default()),
+        (false, _) if given(uids) || given(gids) => Err(Error::invalid(
+            "the mapping of users",
+            "User namespace mappings specified, but USER namespace isn't enabled in the config",
+        )),
+        (false, _) => Ok(Mapping::default()),
+    }
+}
+
+/// A mapping as the kernel takes it, with the numbers that the host has for its root.
+pub(super) fn mapping(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<Mapping> {
+    Ok(Mapping { uids: lines(uids)?, gids: lines(gids)?, root: (root(uids), root(gids)) })
+}
+
+fn root(mapping: &[LinuxIdMapping]) -> u32 {
+    mapping.iter().find(|range| range.container_id() == 0).map_or(0, LinuxIdMapping::host_id)
+}
+
+/// The kernel's limit (user_namespaces(7)).
+const MOST_RANGES: usize = 340;
+
+fn lines(mapping: &[LinuxIdMapping]) -> Result<String> {
+    let mut lines = String::new();
+    for range in mapping {
+        let (inside, outside, size) = (range.container_id(), range.host_id(), range.size());
+        if size == 0 || inside.checked_add(size).is_none() || outside.checked_add(size).is_none() {
+            return Err(Error::invalid(
+                format!("mapping {inside}:{outside}:{size}"),
+                "it is empty, or goes beyond the last number",
+            ));
+        }
+        // To write to a string does not fail.
+        let _ = writeln!(lines, "{inside} {outside} {size}");
+    }
+    if mapping.len() > MOST_RANGES {
+        return Err(Error::invalid("the mapping of users", format!("it has more than {MOST_RANGES} ranges")));
+    }
+    Ok(lines)
+}
+
+fn clocks(offsets: &HashMap<String, LinuxTimeOffset>) -> Result<String> {
+    const SECOND: u32 = 1_000_000_000;
+    let mut lines = String::new();
+    for (clock, offset) in offsets {
+        let (seconds, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(Error::invalid(
+                format!("time offset {clock:?}"),
+                "there are two clocks to set: monotonic and boottime",
+            ));
+        }
+        if nanos >= SECOND {
+            return Err(Error::invalid(
+                format!("time offset {clock:?}"),
+                "its nanosecs are a second or more",
+            ));
+        }
+        let _ = writeln!(lines, "{clock} {seconds} {nanos}");
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linux(json: &str) -> Linux {
+        serde_json::from_str(json).expect("is JSON")
+    }
+
+    #[test]
+    fn clocks_are_set_in_a_namespace_of_its_own_only() {
+        let with = |json: &str| linux(&format!(r#"{{"timeOffsets":{json}}}"#));
+        let own = Namespaces { new: CLONE_NEWTIME as u32, join: Vec::new() };
+        let offsets = with(r#"{"boottime":{"secs":-5,"nanosecs":7}}"#);
+        assert_eq!(spaces(&offsets, &own).expect("is one").clocks, "boottime -5 7\n");
+        spaces(&offsets, &Namespaces::default()).expect_err("the clocks are the host's");
+        for wrong in [r#"{"realtime":{"secs":1}}"#, r#"{"monotonic":{"nanosecs":1000000000}}"#] {
+            spaces(&with(wrong), &own).expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn users_are_mapped_in_a_namespace_of_its_own_only() {
+        let mapped = linux(
+            r#"{"uidMappings":[{"containerID":0,"hostID":100000,"size":1000}],
+                "gidMappings":[{"containerID":5,"hostID":7,"size":1},{"containerID":0,"hostID":9,"size":1}]}"#,
+        );
+        let own = Namespaces { new: libc::CLONE_NEWUSER as u32, join: Vec::new() };
+        let users = spaces(&mapped, &own).expect("is one").users;
+        assert_eq!((users.uids.as_str(), users.gids.as_str()), ("0 100000 1000\n", "5 7 1\n0 9 1\n"));
+        assert_eq!(users.root, (100_000, 9));
+        spaces(&mapped, &Namespaces::default()).expect_err("the users are the host's");
+        spaces(&linux("{}"), &own).expect_err("nobody is mapped");
+        let joined = Namespaces { new: 0, join: vec![(libc::CLONE_NEWUSER as u32, "/ns".to_owned())] };
+        assert_eq!(spaces(&mapped, &joined).expect("has its own").users, Mapping::default());
+        let endless = r#"{"uidMappings":[{"containerID":1,"hostID":0,"size":4294967295}],
+            "gidMappings":[{"containerID":0,"hostID":0,"size":1}]}"#;
+        spaces(&linux(endless), &own).expect_err("there are no such numbers");
+    }
+}
