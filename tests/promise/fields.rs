@@ -35,7 +35,11 @@ impl Field {
     /// Puts `value` at the place in the configuration.
     fn set(&mut self, place: &str, value: Value) -> &mut Field {
         let (parent, name) = place.rsplit_once('/').expect("begins with a slash");
-        self.config.pointer_mut(parent).expect("is there")[name] = value;
+        let parent = self.config.pointer_mut(parent).expect("is there");
+        match parent {
+            Value::Array(list) => list[name.parse::<usize>().expect("a place")] = value,
+            parent => parent[name] = value,
+        }
         self
     }
 
@@ -312,4 +316,262 @@ fn labels_are_refused_where_the_kernel_has_no_module_for_them() {
     field.set("/linux/intelRdt", json!({ "closID": "guaranteed" }));
     // Debian's runc passes over it where there is no resctrl.
     field.run().fails(1, ["Intel RDT"]);
+}
+
+/// The numbers that users of a container have on the host.
+const OUTSIDE: u64 = 100_000;
+
+impl Field {
+    /// Gives the container users of its own, to whom its files belong.
+    fn map_users(&mut self) -> &mut Field {
+        let mapping = json!([{ "containerID": 0, "hostID": OUTSIDE, "size": 65536 }]);
+        self.set("/linux/uidMappings", mapping.clone()).set("/linux/gidMappings", mapping);
+        self.own_files();
+        self.add("/linux/namespaces", json!({ "type": "user" }))
+    }
+
+    fn own_files(&self) {
+        run(Command::new("chown").args(["-R", &format!("{OUTSIDE}:{OUTSIDE}")]).arg(self.rootfs()));
+    }
+
+    /// Mounts a directory of the test at `/data`.
+    fn bind(&mut self, options: Value) -> (&mut Field, PathBuf) {
+        let data = self.sandbox.dir().join("data");
+        std::fs::create_dir_all(&data).expect("a directory");
+        let mount = json!({ "destination": "/data", "type": "bind", "source": data, "options": options });
+        self.add("/mounts", mount);
+        (self, data)
+    }
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::symlink_metadata(path).expect("is there");
+    (file.uid(), file.gid())
+}
+
+#[test]
+fn the_root_of_a_user_namespace_is_another_user_of_the_host() {
+    let script = "id -u; id -g; cat /proc/self/uid_map; touch /made; echo x >/dev/null; stat -c %u:%a /dev/null /dev/pts \
+                  /made; cat /proc/self/setgroups; echo told >/dev/stdout; mount -t tmpfs own /mnt && echo mounted";
+    let mut field = Field::new("users", script);
+    std::fs::create_dir_all(field.rootfs().join("mnt")).expect("a directory");
+    field.map_users();
+    let said = field.run_both();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words[..5], ["0", "0", "0", "100000", "65536"]);
+    assert_eq!(words[5..], ["65534:666", "0:755", "0:644", "allow", "told", "mounted"]);
+    assert_eq!(owner(&field.rootfs().join("made")), (100_000, 100_000));
+
+    field.set("/process/user", json!({ "uid": 7, "gid": 8, "additionalGids": [9] }));
+    field.set("/process/args", json!(["sh", "-c", "id -u; id -g; id -G"]));
+    assert_eq!(field.run_both(), "7\n8\n8 9");
+    // Nobody of the host is that user.
+    field.set("/process/user", json!({ "uid": 70_000, "gid": 0 }));
+    field.refused_by_both();
+    field.set("/process/user", json!({ "uid": 0, "gid": 0 }));
+    field.set("/linux/uidMappings", json!([]));
+    field.refused_by_both();
+}
+
+#[test]
+fn a_user_namespace_has_its_own_view_of_its_group_and_its_processes() {
+    let mut field = Field::new(
+        "users-cgroup",
+        "cat /proc/self/cgroup | cut -d: -f3 | sort -u; ls -d /sys/fs/cgroup/*/tasks | head -n 1 | grep -c tasks",
+    );
+    field.add("/linux/namespaces", json!({ "type": "cgroup" }));
+    field.add(
+        "/mounts",
+        json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"] }),
+    );
+    field.set("/process/oomScoreAdj", json!(77));
+    field.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1" }));
+    field.map_users();
+    assert_eq!(field.run().ok(), "/\n1");
+    let script =
+        "cat /proc/self/oom_score_adj /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shm_rmid_forced";
+    field.set("/process/args", json!(["sh", "-c", script]));
+    assert_eq!(field.run_both(), "77\n1\n1");
+}
+
+#[test]
+fn another_process_enters_the_user_namespace() {
+    let mut field = Field::new("users-exec", "sleep 60");
+    field.map_users();
+    let running = field.detached();
+    let inside = namespace(running.pid(), "user");
+    assert_ne!(inside, namespace(std::process::id().into(), "user"));
+    assert_eq!(running.exec(&["readlink", "/proc/self/ns/user"]).ok(), inside);
+    running.exec(&["touch", "/by-another"]).ok();
+    assert_eq!(owner(&field.rootfs().join("by-another")), (100_000, 100_000));
+    assert_eq!(
+        running.exec(&["sh", "-c", "id -u; cat /proc/self/uid_map | tr -s ' '"]).ok(),
+        "0\n 0 100000 65536"
+    );
+
+    // A second container has the same users, with all else of its own; a third one is in the network besides.
+    let mut other =
+        Field::new("users-joined", "readlink /proc/self/ns/user; readlink /proc/self/ns/net; touch /made");
+    other.own_files();
+    other.add(
+        "/linux/namespaces",
+        json!({ "type": "user", "path": format!("/proc/{}/ns/user", running.pid()) }),
+    );
+    let said = other.run();
+    let said: Vec<&str> = said.ok().lines().collect();
+    assert_eq!(said[0], inside);
+    assert_ne!(said[1], namespace(running.pid(), "net"));
+    assert_eq!(owner(&other.rootfs().join("made")), (100_000, 100_000));
+    let network = json!({ "type": "network", "path": format!("/proc/{}/ns/net", running.pid()) });
+    other.set("/linux/namespaces/1", network);
+    let said = other.run();
+    let said: Vec<&str> = said.ok().lines().collect();
+    assert_eq!(said, [inside, namespace(running.pid(), "net")]);
+}
+
+/// Whoever has users of its own may still be in a network of the host's.
+#[test]
+fn a_user_namespace_goes_with_namespaces_of_the_host() {
+    let mut field = Field::new("users-net", "readlink /proc/self/ns/net; id -u");
+    let path = format!("/run/netns/{}", field.sandbox.netns());
+    field.set("/linux/namespaces/1", json!({ "type": "network", "path": path }));
+    // The kernel shows a network in sysfs to nobody but its own users.
+    field.config["mounts"].as_array_mut().expect("is a list").retain(|mount| mount["type"] != "sysfs");
+    field.map_users();
+    let said = field.run_both();
+    let own = field.sandbox.host(&["readlink", "/proc/self/ns/net"]);
+    assert_eq!(said, format!("{}\n0", own.ok()));
+}
+
+/// The root of a user namespace is given all that it can be given there, and still has nothing of the host.
+#[test]
+fn the_root_of_a_user_namespace_cannot_change_the_host() {
+    let script = "
+        try() { \"$@\" >/dev/null 2>&1 && echo \"ALLOWED: $*\"; }
+        try sh -c 'echo 1 >/proc/sys/kernel/panic'
+        try sh -c 'echo c >/proc/sysrq-trigger'
+        try sh -c 'echo 0 >/proc/sys/vm/overcommit_memory'
+        try sh -c 'echo x >/data/secret'
+        try cat /data/secret
+        try chown 0 /data/secret
+        try chmod 666 /data/secret
+        try rm /data/secret
+        try mount -o remount,rw /data
+        try touch /fixed/made
+        try mknod /tmp/disk b 8 0
+        try mknod /tmp/memory c 1 1
+        try chmod 600 /dev/null
+        try adjtimex -t 10001
+        try mount -t ext4 /dev/vda /mnt
+        try sh -c 'echo -999 >/proc/self/oom_score_adj'
+        try nsenter -t 1 -u -i -n -m -p -U true
+        echo done";
+    let mut field = Field::new("users-attack", script);
+    let (field, data) = field.bind(json!(["rbind", "rw"]));
+    std::fs::write(data.join("secret"), "secret").expect("writes");
+    run(Command::new("chmod").arg("600").arg(data.join("secret")));
+    field.add(
+        "/mounts",
+        json!({ "destination": "/fixed", "type": "bind", "source": data, "options": ["bind", "ro"] }),
+    );
+    std::fs::create_dir_all(field.rootfs().join("mnt")).expect("a directory");
+    field.map_users();
+    let all: Vec<Value> =
+        (0..41).filter_map(|bit| CAPABILITIES.get(bit)).map(|name| json!(format!("CAP_{name}"))).collect();
+    for set in ["bounding", "effective", "permitted"] {
+        field.set(&format!("/process/capabilities/{set}"), json!(all));
+    }
+    field.set("/linux/readonlyPaths", json!([])).set("/linux/maskedPaths", json!([]));
+    let before = std::fs::read_to_string("/proc/sys/kernel/panic").expect("reads");
+    assert_eq!(field.run().ok(), "done");
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/panic").expect("reads"), before);
+    assert_eq!(owner(&data.join("secret")), (0, 0));
+    assert_eq!(std::fs::read_to_string(data.join("secret")).expect("reads"), "secret");
+}
+
+const CAPABILITIES: [&str; 16] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "KILL",
+    "MKNOD",
+    "NET_ADMIN",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_MODULE",
+    "SYS_PTRACE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+];
+
+#[test]
+fn files_of_a_mount_belong_to_whom_its_mapping_says() {
+    let script = "stat -c %u:%g /data/old; touch /data/new; chown 5000:6000 /data/new";
+    let mut field = Field::new("idmap", script);
+    let (field, data) = field.bind(json!(["bind"]));
+    std::fs::write(data.join("old"), "").expect("writes");
+    run(Command::new("chown").arg("1000:2000").args([&data, &data.join("old")]));
+    let last = field.config["mounts"].as_array().expect("is a list").len() - 1;
+    let place = format!("/mounts/{last}");
+    let mapping =
+        |inside: u32, outside: u32| json!([{ "containerID": inside, "hostID": outside, "size": 1 }]);
+    field.set(&format!("{place}/uidMappings"), mapping(1000, 5000));
+    field.set(&format!("{place}/gidMappings"), mapping(2000, 6000));
+    // Its root owns nothing there.
+    field.set("/process/user", json!({ "uid": 5000, "gid": 6000 }));
+    field.set("/process/capabilities", json!({}));
+    assert_eq!(field.run().ok(), "5000:6000");
+    assert_eq!(owner(&data.join("new")), (1000, 2000), "is its owner's on disk");
+
+    field.set(&format!("{place}/gidMappings"), json!([]));
+    field.run().fails(1, ["uidMappings and gidMappings belong together"]);
+    field.set(&format!("{place}/uidMappings"), json!([]));
+    field.set(&format!("{place}/options"), json!(["bind", "idmap"]));
+    field.run().fails(1, ["it has no mapping, and the container no user namespace"]);
+    field.set(&place, json!({ "destination": "/data", "type": "tmpfs", "options": ["idmap"] }));
+    field.set(&format!("{place}/uidMappings"), mapping(0, 1));
+    field.set(&format!("{place}/gidMappings"), mapping(0, 1));
+    field.run().fails(1, ["owners are mapped on bind mounts only"]);
+}
+
+/// A file system that the test mounts for a while.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(&self.0));
+    }
+}
+
+#[test]
+fn mounts_are_mapped_as_the_users_of_the_container_are() {
+    let mut field = Field::new("idmap-users", "stat -c %u /data/old /data/below/old; touch /data/new");
+    let (field, data) = field.bind(json!(["rbind", "idmap"]));
+    std::fs::write(data.join("old"), "").expect("writes");
+    std::fs::create_dir_all(data.join("below")).expect("a directory");
+    run(Command::new("mount").args(["-t", "tmpfs", "test"]).arg(data.join("below")));
+    let _mounted = Mounted(data.join("below"));
+    std::fs::write(data.join("below/old"), "").expect("writes");
+    field.map_users();
+    // Root of the host on disk, and its own to the container.
+    assert_eq!(field.run().ok(), "0\n65534");
+    assert_eq!(owner(&data.join("new")), (0, 0));
+    let last = field.config["mounts"].as_array().expect("is a list").len() - 1;
+    field.set(&format!("/mounts/{last}/options"), json!(["rbind", "ridmap"]));
+    assert_eq!(field.run().ok(), "0\n0");
+
+    // Those of a user namespace that is joined, too.
+    let mut holder = Field::new("idmap-holder", "sleep 60");
+    holder.map_users();
+    let running = holder.detached();
+    let namespaces = field.config["linux"]["namespaces"].as_array().expect("is a list").len();
+    let path = format!("/proc/{}/ns/user", running.pid());
+    field.set(&format!("/linux/namespaces/{}", namespaces - 1), json!({ "type": "user", "path": path }));
+    field.set("/linux/uidMappings", json!([])).set("/linux/gidMappings", json!([]));
+    assert_eq!(field.run().ok(), "0\n0");
 }

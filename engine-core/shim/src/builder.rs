@@ -71,7 +71,7 @@ fn await_ready(
             }
             Some(Message::Ready) => return Ok(()),
             Some(Message::Failed(failure)) => return Err(Failure::decode(&failure).unwrap_or_else(gone)),
-            Some(Message::Go) => {}
+            Some(Message::Born(..) | Message::Go) => {}
             None => return Err(died(pid)),
         }
     }

@@ -15,6 +15,8 @@ use crate::identity;
 use crate::init::{self, Begun, Stdio, become_user, guard};
 use crate::journal::{self, Entry};
 use crate::life::{exit_code, pipes, signal};
+use crate::mapping;
+use crate::namespaces::USER;
 use crate::plan::{ExecEvents, ExecPlan};
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
@@ -165,7 +167,7 @@ impl Exec {
         match hear(sync) {
             Ok(Some(Message::Console(master, slave))) => self.outputs = Outputs::Terminal(master, slave),
             Ok(Some(Message::Failed(failure))) => self.failure = Some(failure),
-            Ok(Some(Message::Hooks | Message::Ready | Message::Go)) => {}
+            Ok(Some(Message::Born(..) | Message::Hooks | Message::Ready | Message::Go)) => {}
             Ok(None) | Err(_) => {
                 self.sync = None;
                 if self.failure.is_none() {
@@ -295,6 +297,9 @@ fn prepare(
     if joining.namespace != 0 {
         sys::setns(joining.target.as_fd(), joining.namespace)
             .step("enter", "the container's cgroup namespace")?;
+    }
+    if plan.namespaces & USER != 0 {
+        mapping::become_root()?;
     }
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step("open", "/")?;
     let stdio = match stdio {

@@ -58,6 +58,8 @@ mod life;
 #[cfg(feature = "program")]
 mod log;
 #[cfg(feature = "program")]
+mod mapping;
+#[cfg(feature = "program")]
 mod monitor;
 #[cfg(feature = "program")]
 mod namespaces;

@@ -130,7 +130,7 @@ impl Life {
             Ok(Some(Message::Failed(failure))) => {
                 self.failure.get_or_insert(failure);
             }
-            Ok(Some(Message::Go)) => {}
+            Ok(Some(Message::Born(..) | Message::Go)) => {}
             Ok(None) | Err(_) => {
                 self.sync = None;
                 if self.failure.is_none() && self.phase == Phase::Going && self.began(plan) {

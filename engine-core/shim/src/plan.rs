@@ -80,7 +80,8 @@ pub struct Spaces {
     pub clocks: String,
 }
 
-/// A mapping of users and groups, in lines of `/proc/PID/uid_map`.
+/// A mapping of users and groups, in lines of `/proc/PID/uid_map`; for a mount it may be empty, which stands for that of
+/// the user namespace that the container joins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
     /// Users.
@@ -237,6 +238,14 @@ pub struct Namespaces {
     pub join: Vec<(u32, String)>,
 }
 
+impl Namespaces {
+    /// Whether the container's users are others than the host's: its user namespace is its own, or joined.
+    pub fn has_users(&self) -> bool {
+        const USER: u32 = 0x1000_0000;
+        self.new & USER != 0 || self.join.iter().any(|(kind, _)| *kind == USER)
+    }
+}
+
 /// A root file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
@@ -277,6 +286,8 @@ pub struct Mount {
     pub propagation: u32,
     /// The engine itself asked for it, so that nothing on the way to the target may be a symbolic link.
     pub system: bool,
+    /// Its files belong to whom this mapping says, those of the mounts below it too if so said.
+    pub idmap: Option<(Mapping, bool)>,
 }
 
 /// Changes to the attributes of a mount, as `MOUNT_ATTR_*`.

@@ -14,6 +14,8 @@ pub(crate) enum Message {
     Console(OwnedFd, OwnedFd),
     /// From the process: it is time for the hooks of the runtime's side. Answered by [`Message::Go`].
     Hooks,
+    /// From a process that stands between: the process was cloned; its pidfd and its number.
+    Born(OwnedFd, u32),
     /// From the process: all is built.
     Ready,
     /// From the process: a [`Failure`](crate::wire::Failure), encoded.
@@ -31,6 +33,10 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn tell(socket: impl AsFd, message: &Message) -> Result<()> {
     match message {
         Message::Console(master, slave) => send_all(socket, b"C", &[master.as_fd(), slave.as_fd()]),
+        Message::Born(process, pid) => {
+            let [a, b, c, d] = pid.to_be_bytes();
+            send_all(socket, &[b'B', a, b, c, d], &[process.as_fd()])
+        }
         Message::Hooks => send_all(socket, b"H", &[]),
         Message::Ready => send_all(socket, b"R", &[]),
         Message::Failed(failure) => {
@@ -53,6 +59,10 @@ pub(crate) fn hear(socket: impl AsFd) -> Result<Option<Message>> {
     Ok(match (message.first(), descriptors.next(), descriptors.next()) {
         (None, ..) => None,
         (Some(b'C'), Some(master), Some(slave)) => Some(Message::Console(master, slave)),
+        (Some(b'B'), Some(process), _) => {
+            let pid = message.get(1..).and_then(|pid| pid.try_into().ok()).map_or(0, u32::from_be_bytes);
+            Some(Message::Born(process, pid))
+        }
         (Some(b'H'), ..) => Some(Message::Hooks),
         (Some(b'R'), ..) => Some(Message::Ready),
         (Some(b'G'), ..) => Some(Message::Go),

@@ -43,6 +43,9 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+/// With it a [clone] is a child of this process's parent, which is told of its end.
+pub(crate) const SIBLING: u32 = libc::CLONE_PARENT as u32;
+
 /// A copy of this process in new namespaces, the `CLONE_NEW*` flags, and in the group whose directory is `cgroup`.
 /// See clone(2).
 pub(crate) fn clone(namespaces: u32, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
@@ -53,7 +56,7 @@ pub(crate) fn clone(namespaces: u32, cgroup: Option<BorrowedFd<'_>>) -> Result<F
         flags: u64::from(namespaces) | libc::CLONE_PIDFD as u64 | into,
         cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: if namespaces & SIBLING != 0 { 0 } else { libc::SIGCHLD as u64 },
         ..CloneArgs::default()
     };
     // SAFETY: `args` and `pidfd` live and the group's descriptor is open until the call returns. Without CLONE_VM and with no stack given it is a fork:
@@ -122,16 +125,26 @@ pub(crate) fn mount_setattr(
     clear: u64,
     propagation: u32,
 ) -> Result<()> {
-    let attr = MountAttr { set, clear, propagation: propagation.into(), userns_fd: 0 };
+    set_mount(fd, recursive, &MountAttr { set, clear, propagation: propagation.into(), userns_fd: 0 })
+}
+
+/// Maps the owners of what the mount `fd` shows as the user namespace `users` does. See mount_setattr(2).
+pub(crate) fn map_mount(fd: BorrowedFd<'_>, recursive: bool, users: BorrowedFd<'_>) -> Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let userns_fd = users.as_raw_fd() as u64;
+    set_mount(fd, recursive, &MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns_fd })
+}
+
+fn set_mount(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is an empty C string, `attr` lives until the call returns and its size is passed along.
+    // SAFETY: the path is an empty C string, the descriptors are open and `attr` lives until the call returns and its size is passed along.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             fd.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     })

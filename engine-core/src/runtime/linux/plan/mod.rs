@@ -48,6 +48,10 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
     let spec = &bundle.spec;
     let root = root(&bundle.root, spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false))?;
     let plan = decide(spec, root, &Who::Named(&bundle.user), cgroup_mounts)?;
+    // Its checks and other processes would not enter these.
+    if plan.namespaces.has_users() {
+        return Err(unsupported("a user namespace"));
+    }
     let terminal_size = bundle.streams.terminal_size.map(|size| (size.rows, size.columns));
     let mut hooks = plan.hooks;
     hooks.state = hooks::state(spec, bundle.place.id.as_str(), &bundle.place.run_dir)?;
@@ -115,11 +119,7 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         cgroup: Cgroup::default(),
         root,
         propagation: mounts::root_propagation(linux.rootfs_propagation().as_deref())?,
-        mounts: mounts::mounts(
-            spec.mounts().as_deref().unwrap_or_default(),
-            cgroup_mounts,
-            linux.mount_label().as_deref().unwrap_or_default(),
-        )?,
+        mounts: mounts::mounts(spec.mounts().as_deref().unwrap_or_default(), cgroup_mounts, linux)?,
         devices: devices(linux.devices().as_deref().unwrap_or_default())?,
         masked: absolute(linux.masked_paths().as_deref(), "masked path")?,
         readonly: absolute(linux.readonly_paths().as_deref(), "read-only path")?,
@@ -229,8 +229,18 @@ fn to_enter(linux: Option<&Linux>) -> u32 {
         let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
         namespaces.iter().any(|namespace| namespace.typ() == kind)
     };
-    let time = if has(LinuxNamespaceType::Time) { spaces::CLONE_NEWTIME } else { 0 };
-    (JOINED | time) as u32
+    let mut enter = JOINED;
+    if has(LinuxNamespaceType::Time) {
+        enter |= spaces::CLONE_NEWTIME;
+    }
+    if has(LinuxNamespaceType::User) {
+        enter |= libc::CLONE_NEWUSER;
+        // From within a user namespace the host's cgroup namespace cannot be entered, not even by who is there.
+        if !has(LinuxNamespaceType::Cgroup) {
+            enter &= !libc::CLONE_NEWCGROUP;
+        }
+    }
+    enter as u32
 }
 
 fn logging(logging: &driver::Logging) -> Result<Logging> {
@@ -271,9 +281,6 @@ fn namespaces(wanted: &[LinuxNamespace]) -> Result<Namespaces> {
     let mut seen = 0;
     for namespace in wanted {
         let kind = namespace.typ();
-        if kind == LinuxNamespaceType::User {
-            return Err(unsupported(&format!("a {kind} namespace")));
-        }
         // The type's value is its CLONE_NEW* flag.
         let flag = kind as u32;
         if seen & flag != 0 {

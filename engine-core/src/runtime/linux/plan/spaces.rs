@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxTimeOffset};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset, Mount};
 
 use engine_shim::plan::{Mapping, Namespaces, Spaces};
 
@@ -48,6 +48,34 @@ fn users(linux: &Linux, namespaces: &Namespaces) -> Result<Mapping> {
             "User namespace mappings specified, but USER namespace isn't enabled in the config",
         )),
         (false, _) => Ok(Mapping::default()),
+    }
+}
+
+/// How the owners of a mount are mapped, and whether those of the mounts below it are: as it says itself, or else with
+/// an option as the container's users are.
+pub(super) fn of_mount(
+    mount: &Mount,
+    option: Option<bool>,
+    linux: &Linux,
+) -> Result<Option<(Mapping, bool)>, String> {
+    let of = |uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]| {
+        let mapping = mapping(uids, gids).map_err(|e| e.to_string())?;
+        Ok(Some((mapping, option.unwrap_or(false))))
+    };
+    let list = |mapping: &Option<Vec<LinuxIdMapping>>| mapping.clone().unwrap_or_default();
+    match (list(mount.uid_mappings()), list(mount.gid_mappings())) {
+        (uids, gids) if !uids.is_empty() && !gids.is_empty() => return of(&uids, &gids),
+        (uids, gids) if !uids.is_empty() || !gids.is_empty() => {
+            return Err("uidMappings and gidMappings belong together".to_owned());
+        }
+        _ if option.is_none() => return Ok(None),
+        _ => {}
+    }
+    let user = linux.namespaces().iter().flatten().find(|one| one.typ() == LinuxNamespaceType::User);
+    match user {
+        None => Err("it has no mapping, and the container no user namespace".to_owned()),
+        Some(joined) if joined.path().is_some() => Ok(Some((Mapping::default(), option.unwrap_or(false)))),
+        Some(_) => of(&list(linux.uid_mappings()), &list(linux.gid_mappings())),
     }
 }
 
@@ -141,5 +169,29 @@ mod tests {
         let endless = r#"{"uidMappings":[{"containerID":1,"hostID":0,"size":4294967295}],
             "gidMappings":[{"containerID":0,"hostID":0,"size":1}]}"#;
         spaces(&linux(endless), &own).expect_err("there are no such numbers");
+    }
+
+    #[test]
+    fn a_mount_is_mapped_as_it_says_or_as_the_container_is() {
+        let own = linux(
+            r#"{"namespaces":[{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":7,"size":1}],
+                "gidMappings":[{"containerID":0,"hostID":8,"size":1}]}"#,
+        );
+        let mount = |json: &str| serde_json::from_str::<Mount>(json).expect("is JSON");
+        let plain = mount(r#"{"destination":"/a"}"#);
+        assert_eq!(of_mount(&plain, None, &own), Ok(None));
+        let (mapping, below) = of_mount(&plain, Some(true), &own).expect("is mapped").expect("as the users");
+        assert_eq!((mapping.uids.as_str(), mapping.root, below), ("0 7 1\n", (7, 8), true));
+        of_mount(&plain, Some(false), &linux("{}")).expect_err("there is no mapping");
+        let joined = linux(r#"{"namespaces":[{"type":"user","path":"/proc/1/ns/user"}]}"#);
+        assert_eq!(of_mount(&plain, Some(false), &joined), Ok(Some((Mapping::default(), false))));
+        let mapped = mount(
+            r#"{"destination":"/a","uidMappings":[{"containerID":1,"hostID":2,"size":3}],
+                "gidMappings":[{"containerID":0,"hostID":2,"size":3}]}"#,
+        );
+        let (mapping, below) = of_mount(&mapped, None, &linux("{}")).expect("is mapped").expect("by itself");
+        assert_eq!((mapping.uids.as_str(), below), ("1 2 3\n", false));
+        let half = r#"{"destination":"/a","uidMappings":[{"containerID":1,"hostID":2,"size":3}]}"#;
+        of_mount(&mount(half), None, &own).expect_err("is half a mapping");
     }
 }
