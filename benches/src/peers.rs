@@ -31,7 +31,7 @@ impl Host {
         let dir = PathBuf::from(format!("/var/tmp/engine-bench-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let engine = std::env::current_exe().expect("a path").with_file_name("engine");
-        assert!(engine.exists(), "{} is not built: cargo build --release --workspace", engine.display());
+        assert!(engine.exists(), "{} is not built: cargo build --workspace", engine.display());
         let mut host = Host { dir, quick, engine, docker: None, registry: None, podman: false };
         host.root_file_system();
         host.registry = host.start_registry();

@@ -575,3 +575,57 @@ fn mounts_are_mapped_as_the_users_of_the_container_are() {
     field.set("/linux/uidMappings", json!([])).set("/linux/gidMappings", json!([]));
     assert_eq!(field.run().ok(), "0\n0");
 }
+
+#[test]
+fn what_most_configurations_say_is_as_with_runc() {
+    let script = "pwd; umask; id -u; id -G; echo $WORD; ulimit -n; hostname; cat /proc/self/oom_score_adj
+        grep -E '^(CapEff|CapBnd|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status
+        touch /x 2>/dev/null || echo fixed; cat /proc/kcore | wc -c; ls /proc/scsi | wc -l
+        sh -c 'echo 1 >/proc/sys/kernel/msgmax' 2>/dev/null || echo fixed
+        stat -c %t:%T:%a:%u /dev/mine; cat /proc/sys/kernel/msgmax; chmod 777 /dev/shm 2>/dev/null || echo denied";
+    let mut field = Field::new("common", script);
+    std::fs::create_dir_all(field.rootfs().join("work")).expect("a directory");
+    field.set("/process/cwd", json!("/work"));
+    field.set("/process/env", json!(["PATH=/bin", "WORD=said"]));
+    field.set("/process/user", json!({ "uid": 0, "gid": 0, "umask": 0o27, "additionalGids": [5, 6] }));
+    field.set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 321, "hard": 400 }]));
+    field.set("/process/noNewPrivileges", json!(true)).set("/process/oomScoreAdj", json!(55));
+    field.set("/root/readonly", json!(true)).set("/annotations", json!({ "a.b": "c" }));
+    field.set("/linux/sysctl", json!({ "kernel.msgmax": "4096" }));
+    let device =
+        json!({ "path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 3 });
+    field.set("/linux/devices", json!([device]));
+    let rule = json!({ "names": ["chmod", "fchmodat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13 });
+    field.set(
+        "/linux/seccomp",
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [rule] }),
+    );
+    let said = field.run_both();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..8], ["/work", "0027", "0", "0 5 6", "said", "321", "bundle", "55"]);
+    assert_eq!(lines[13..], ["fixed", "0", "0", "fixed", "1:5:640:3", "4096", "denied"]);
+
+    // Newer than Debian's runc, or of the mount table alone.
+    let script =
+        "cat /proc/sys/kernel/domainname; awk '$5 == \"/\" { print $7 ~ /^shared:/ }' /proc/self/mountinfo";
+    let mut field = Field::new("common-newer", script);
+    field.set("/domainname", json!("example.org")).set("/linux/rootfsPropagation", json!("shared"));
+    assert_eq!(field.run().ok(), "example.org\n1");
+}
+
+#[test]
+fn what_is_not_offered_is_refused_by_its_name() {
+    let mut field = Field::new("not-offered", "true");
+    field.set("/linux/netDevices", json!({ "eth0": { "name": "inside" } }));
+    field.run().fails(1, ["network devices of the host"]);
+    field.set("/linux/netDevices", Value::Null);
+    let rule = json!({ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" });
+    let socket = field.sandbox.dir().join("listener");
+    let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "syscalls": [rule] });
+    field.set("/linux/seccomp", filter);
+    field.run().fails(1, ["listener"]);
+    field.set("/linux/seccomp", Value::Null);
+    // A monitor that looks after a container would not enter its users' namespace: the command line has no such flag.
+    field.set("/linux/namespaces", json!([{ "type": "pid" }]));
+    field.run().fails(1, ["mount namespace of its own"]);
+}

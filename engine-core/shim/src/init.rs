@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::process::{DumpableBehavior, Signal};
@@ -89,8 +89,8 @@ fn build(
     waiting: Option<Waiting>,
 ) -> Result<Command> {
     guard()?;
-    // By the host's numbers, which the host's procfs still shows.
-    let pid = if plan.hooks == Hooks::default() { 0 } else { own_number()? };
+    // Hooks that run in the container are told its number there.
+    let pid = if plan.hooks == Hooks::default() { 0 } else { own_number() };
     join_cgroup(&plan.cgroup.join)?;
     let users = plan.namespaces.has_users();
     if users {
@@ -185,11 +185,9 @@ pub(crate) fn leave_alone() -> Result<()> {
     rustix::process::set_parent_process_death_signal(None).step("stop ending with", "the builder")
 }
 
-/// The number of this process, as the procfs shows it that is mounted now.
-fn own_number() -> Result<u32> {
-    let link = rustix::fs::readlinkat(CWD, "/proc/self", Vec::new()).step("read", "/proc/self")?;
-    let number = core::str::from_utf8(link.to_bytes()).ok().and_then(|number| number.parse().ok());
-    number.ok_or(Errno::INVAL).step("read", "/proc/self")
+/// The number of this process in its own namespace.
+fn own_number() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
 /// The group that a process is born in.

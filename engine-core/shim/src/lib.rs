@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod clock;
 pub mod control;
+pub mod execs;
 pub mod journal;
 pub mod plan;
 pub mod record;
@@ -31,6 +32,8 @@ mod client;
 mod command;
 #[cfg(feature = "program")]
 mod console;
+#[cfg(feature = "program")]
+mod copy_up;
 #[cfg(feature = "program")]
 mod devices;
 #[cfg(feature = "program")]

@@ -201,6 +201,17 @@ pub struct ExecPlan {
     pub events: Option<ExecEvents>,
     /// Its caller looks after the process by itself.
     pub direct: Option<Direct>,
+    /// What is kept of it for whoever asks.
+    pub record: Option<ExecRecord>,
+}
+
+/// What is kept of a process in a container; see [`execs`](crate::execs).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRecord {
+    /// The file.
+    pub path: String,
+    /// What the process is, in one line.
+    pub description: String,
 }
 
 /// What the events of a process in a container say; see [`journal`](crate::journal).
@@ -286,6 +297,8 @@ pub struct Mount {
     pub propagation: u32,
     /// The engine itself asked for it, so that nothing on the way to the target may be a symbolic link.
     pub system: bool,
+    /// What lies at the target is copied into it: a new file system in memory.
+    pub copy_up: bool,
     /// Its files belong to whom this mapping says, those of the mounts below it too if so said.
     pub idmap: Option<(Mapping, bool)>,
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::failure::{Result, Step, failure};
-use crate::filesystem::{filesystem, overlay};
+use crate::filesystem::{covering, filesystem, overlay};
 use crate::held;
 use crate::mapping;
 use crate::plan::{Attributes, CgroupMount, Mount, MountSource, Root, RootSource};
@@ -93,7 +93,10 @@ impl Rootfs {
         let attributes = mount.attributes.set | mount.attributes_below.set;
         match &mount.source {
             MountSource::Filesystem { kind, source, parameters } => {
-                let tree = filesystem(kind, source, parameters, attributes, &mount.target)?;
+                let tree = match self.covered(kind, parameters, mount)? {
+                    Some(covered) => covering(covered, source, parameters, attributes, mount)?,
+                    None => filesystem(kind, source, parameters, attributes, &mount.target)?,
+                };
                 let propagation = mount.propagation & !MS_REC;
                 set_attributes(tree.as_fd(), false, Attributes::default(), propagation, &mount.target)?;
                 let target = self.directory(&mount.target, mount.system)?;
@@ -174,6 +177,24 @@ impl Rootfs {
         let tree = clone_of(group.as_fd(), false).step("open", name)?;
         set_attributes(tree.as_fd(), false, Attributes { set: attributes, clear: 0 }, 0, name)?;
         Ok(tree)
+    }
+
+    /// The directory that a new file system in memory will cover, if what that is like depends on it.
+    fn covered(
+        &self,
+        kind: &str,
+        parameters: &[(String, Option<String>)],
+        mount: &Mount,
+    ) -> Result<Option<OwnedFd>> {
+        let has_mode = parameters.iter().any(|(name, _)| name == "mode");
+        if kind != "tmpfs" || has_mode && !mount.copy_up {
+            return Ok(None);
+        }
+        match self.resolve(&mount.target, PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
+            Ok(directory) => Ok(Some(directory)),
+            // Whoever makes the directory says what is wrong with the path.
+            Err(_) => Ok(None),
+        }
     }
 
     /// Hides `path`, if it is there.
@@ -277,7 +298,7 @@ impl Rootfs {
     }
 }
 
-const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+pub(crate) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 pub(crate) fn open_path(path: &str) -> rustix::io::Result<OwnedFd> {

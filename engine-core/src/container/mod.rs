@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod diff;
 mod exec;
+mod execs;
 mod facts;
 mod files;
 mod health;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 use lock::ContainerLock;
 
 pub use archive::{ArchiveStream, CopyReport, PathStat};
+pub use execs::ExecInfo;
 pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary, HealthState};
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
@@ -234,6 +236,20 @@ impl Container {
     /// [`InUse`](crate::ErrorKind::InUse) if it uses more already. What was not refused before may be in force then.
     pub async fn update(&self, update: &UpdateSpec) -> Result<()> {
         update::update(self, update).await
+    }
+
+    /// The processes that were started by [`Container::exec`] and run, or ended in the last five minutes, whoever
+    /// started them. Those of a container that has ended are forgotten.
+    pub async fn execs(&self) -> Result<Vec<ExecInfo>> {
+        execs::list(self).await
+    }
+
+    /// The one of those with that identifier.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none, or none any more.
+    pub async fn inspect_exec(&self, id: &str) -> Result<ExecInfo> {
+        execs::get(self, id).await
     }
 
     /// Its processes, in the host's numbers, as ps(1) shows them with these arguments; `-ef` without any. The host's

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use oci_spec::runtime::LinuxResources;
 
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
+use super::driver::{
+    Bundle, Created, ExecBundle, ExecState, ExitRecord, NamespaceKind, Place, Runtime, State,
+};
 use super::session::Session;
 use super::usage::{CpuSample, Usage};
 use crate::error::{Error, Result};
@@ -111,6 +113,10 @@ impl Runtime for Runtimes {
 
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session> {
         self.of(place)?.exec(place, exec).await
+    }
+
+    async fn execs(&self, place: &Place) -> Result<Vec<ExecState>> {
+        self.of(place)?.execs(place).await
     }
 
     async fn root(&self, place: &Place) -> Result<OwnedFd> {

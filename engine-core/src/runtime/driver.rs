@@ -282,6 +282,30 @@ pub struct ExecBundle {
     pub detach: bool,
     /// Where its begin and its end are told.
     pub events: Option<ExecEvents>,
+    /// What [`Runtime::execs`] is to tell of it; nothing unless given.
+    pub record: Option<ExecRecord>,
+}
+
+/// What is kept of a process in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecRecord {
+    /// Its identifier: a name of a file.
+    pub id: String,
+    /// What it is, in the caller's words and in one line.
+    pub description: String,
+}
+
+/// A process in a container, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecState {
+    /// What was kept of it.
+    pub record: ExecRecord,
+    /// The process, in the host's numbers, if it has begun.
+    pub pid: Option<u32>,
+    /// Somebody looks after it still.
+    pub running: bool,
+    /// How it ended, and when; `None` also for one whose keeper was killed.
+    pub exit: Option<(i32, Timestamp)>,
 }
 
 /// What the events of a process in a container say.
@@ -387,6 +411,12 @@ pub trait Runtime: Send + Sync {
     /// As [`Runtime::create`], and [`ErrorKind::Conflict`] if the container does not
     /// run.
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
+
+    /// The processes that were started by [`Runtime::exec`] with a record and run, or ended a while ago.
+    async fn execs(&self, place: &Place) -> Result<Vec<ExecState>> {
+        let _ = place;
+        Ok(Vec::new())
+    }
 
     /// The root directory of a running container as its processes see it: names resolved beneath it (and only so: its
     /// processes rename things meanwhile) cross into its mounts.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use engine_shim::wire::Kind;
 
 use super::client::{self, Client};
-use super::{Host, create, plan, state};
+use super::{Host, create, execs, plan, state};
 use crate::error::Result;
 use crate::runtime::driver::{ExecBundle, Place, State};
 
@@ -16,7 +16,8 @@ pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<Unix
         Ok(State::Running { pid, .. }) => pid,
         _ => None,
     };
-    let plan = plan::exec(place, exec, host.cgroups.find_beside(&place.cgroup, first))?;
+    let mut plan = plan::exec(place, exec, host.cgroups.find_beside(&place.cgroup, first))?;
+    plan.record = exec.record.as_ref().map(|record| execs::prepare(place, record)).transpose()?;
     let process = client::process(place)?;
     let (control, first) = host.shim.start(&format!("exec in {}", place.id.short()))?;
     let client = Client::over(control, place)?;

@@ -10,6 +10,7 @@ mod client;
 mod create;
 mod delete;
 mod exec;
+mod execs;
 mod namespaces;
 pub mod oci;
 mod pause;
@@ -36,7 +37,9 @@ use self::client::{Client, Meaning};
 use self::spawn::Shim;
 pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
 use self::wait::Until;
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
+use super::driver::{
+    Bundle, Created, ExecBundle, ExecState, ExitRecord, NamespaceKind, Place, Runtime, State,
+};
 use super::session::Session;
 use super::usage::{CpuSample, Usage};
 use crate::error::{Error, ErrorKind, Result, Subject};
@@ -214,6 +217,10 @@ impl Runtime for LinuxRuntime {
 
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session> {
         conversation(self.at(place, move |host, place| exec::exec(host, place, &exec)).await?)
+    }
+
+    async fn execs(&self, place: &Place) -> Result<Vec<ExecState>> {
+        self.at(place, |_, place| execs::list(place)).await
     }
 
     async fn root(&self, place: &Place) -> Result<OwnedFd> {

@@ -34,6 +34,11 @@ pub(super) fn of(host: &Host, place: &Place) -> Result<State> {
 pub(super) fn is_looked_after(place: &Place) -> Result<bool> {
     let path = place.run_dir.join("monitor");
     let Some(file) = open(&path)? else { return Ok(false) };
+    is_locked(&file, &path)
+}
+
+/// Whether some process holds the file locked, which is at `path`.
+pub(super) fn is_locked(file: &File, path: &Path) -> Result<bool> {
     let mut lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,

@@ -10,11 +10,16 @@ use crate::spec::Timestamp;
 /// Nanoseconds in one tick of `/proc/stat`.
 const TICK: u64 = 10_000_000;
 
-/// The figures.
+/// The figures of a container.
 pub(super) fn of(host: &Host, place: &Place) -> Result<Usage> {
     let pid = state::running_pid(place)?.ok_or_else(|| client::not_running(place))?;
+    figures(host, &place.cgroup, pid)
+}
+
+/// The figures of a group, and of the network that `pid` has.
+pub(super) fn figures(host: &Host, cgroup: &str, pid: u32) -> Result<Usage> {
     let read = Timestamp::now();
-    let GroupUsage { cpu, mut memory, pids, block } = host.cgroups.usage(&place.cgroup)?;
+    let GroupUsage { cpu, mut memory, pids, block } = host.cgroups.usage(cgroup)?;
     let system = rustix::system::sysinfo();
     memory.limit = memory.limit.min(system.totalram.saturating_mul(u64::from(system.mem_unit)));
     let network = std::fs::read_to_string(format!("/proc/{pid}/net/dev"));

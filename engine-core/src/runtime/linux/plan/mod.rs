@@ -196,6 +196,7 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
         terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
         detach: exec.detach,
         direct: None,
+        record: None,
     })
 }
 
@@ -220,6 +221,7 @@ pub(super) fn exec_direct(
         detach: true,
         events: None,
         direct: Some(direct),
+        record: None,
     })
 }
 
@@ -394,7 +396,7 @@ fn absolute(paths: Option<&[String]>, noun: &str) -> Result<Vec<String>> {
 }
 
 /// A path as text: the shim speaks UTF-8.
-fn text(path: &Path, noun: &str) -> Result<String> {
+pub(super) fn text(path: &Path, noun: &str) -> Result<String> {
     match path.to_str() {
         Some(text) if !text.contains('\0') => Ok(text.to_owned()),
         _ => Err(Error::invalid(format!("{noun} {path:?}"), "it is not UTF-8 without zero bytes")),

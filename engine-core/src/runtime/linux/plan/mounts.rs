@@ -45,6 +45,8 @@ const PROPAGATION: [(&str, u64); 4] = [
 const GENERIC: [&str; 7] = ["async", "dirsync", "lazytime", "mand", "nolazytime", "nomand", "sync"];
 /// Options that mean nothing.
 const IGNORED: [&str; 5] = ["defaults", "iversion", "loud", "noiversion", "silent"];
+/// The option of a tmpfs that has at first what lies at its target.
+const COPY_UP: &str = "tmpcopyup";
 /// Kinds of file systems through which the container sees the kernel: nothing of an image may be on the way to where
 /// they are mounted.
 const SYSTEM: [&str; 6] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "sysfs"];
@@ -99,6 +101,9 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount], linux: &runtime::Linux)
     if let Some((name, _)) = options.parameters.iter().find(|(name, _)| !GENERIC.contains(&name.as_str())) {
         return Err(wrong(format!("unknown option {name:?}")));
     }
+    if options.copy_up && (options.bind.is_some() || kind != "tmpfs") {
+        return Err(wrong(format!("option {COPY_UP:?} is for a tmpfs alone")));
+    }
     // Their targets are the engine's own choice, as is that of the directory of devices.
     let system = options.bind.is_none() && (SYSTEM.contains(&kind) || (kind, &*target) == ("tmpfs", "/dev"));
     let idmap = spaces::of_mount(mount, options.idmap, linux).map_err(&wrong)?;
@@ -112,6 +117,7 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount], linux: &runtime::Linux)
         attributes_below: options.attributes_below,
         propagation: options.propagation,
         system,
+        copy_up: options.copy_up,
         idmap,
     })
 }
@@ -137,7 +143,7 @@ fn target(path: &Path) -> Result<String> {
 
 /// The options that are understood, sorted.
 pub(in crate::runtime::linux) fn options() -> Vec<String> {
-    let mut names: Vec<String> = ["bind", "idmap", "rbind", "ridmap"]
+    let mut names: Vec<String> = ["bind", "idmap", "rbind", "ridmap", COPY_UP]
         .into_iter()
         .chain(GENERIC)
         .chain(IGNORED)
@@ -161,6 +167,7 @@ struct Options {
     /// It is a bind mount; with the mounts below the source.
     bind: Option<bool>,
     parameters: Vec<(String, Option<String>)>,
+    copy_up: bool,
     /// Its owners are mapped; with the mounts below the source.
     idmap: Option<bool>,
 }
@@ -170,9 +177,10 @@ impl Options {
         match option {
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
+            COPY_UP => self.copy_up = true,
             "idmap" => self.idmap = Some(self.idmap.unwrap_or(false)),
             "ridmap" => self.idmap = Some(true),
-            "remount" | "tmpcopyup" => {
+            "remount" => {
                 return Err(format!("this version does not support option {option:?}"));
             }
             _ if option.is_empty() || option.contains('\0') => {

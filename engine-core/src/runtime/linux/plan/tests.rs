@@ -115,6 +115,20 @@ fn a_file_system_has_parameters() {
 }
 
 #[test]
+fn what_is_covered_is_copied_into_memory_alone() {
+    let mount = |kind: &str, options: &[&str]| {
+        mounted(json!({ "destination": "/data", "type": kind, "source": "/x", "options": options }))
+    };
+    assert!(mount("tmpfs", &["nosuid", "tmpcopyup"]).expect("is one").copy_up);
+    assert!(!mount("tmpfs", &["nosuid"]).expect("is one").copy_up);
+    for (kind, options) in
+        [("bind", &["tmpcopyup"][..]), ("tmpfs", &["rbind", "tmpcopyup"]), ("proc", &["tmpcopyup"])]
+    {
+        assert!(mount(kind, options).is_err(), "{kind} {options:?}");
+    }
+}
+
+#[test]
 fn what_a_mount_cannot_be_is_refused() {
     for mount in [
         json!({ "destination": "/", "type": "tmpfs" }),
@@ -165,8 +179,20 @@ fn what_this_version_does_not_offer_is_not_passed_over() {
     };
     assert_eq!(context(&plan.mounts[0]), [("context".to_owned(), Some("m".to_owned()))]);
     assert_eq!(context(&plan.mounts[1]), [], "is labelled by the kernel itself");
-    planned(|c| c["hooks"] = json!({})).expect("no hook is no wish");
-    planned(|c| c["hooks"] = json!({ "prestart": [{ "path": "/bin/true" }] })).expect("hooks are offered");
+}
+
+#[test]
+fn hooks_have_names_and_their_order() {
+    assert_eq!(planned(|c| c["hooks"] = json!({})).expect("plans").hooks.create_runtime, []);
+    let hook = |path: &str| json!({ "path": path, "args": ["me"], "timeout": 3 });
+    let hooks = json!({ "prestart": [hook("/a")], "createRuntime": [hook("/b")], "poststop": [hook("/c")] });
+    let hooks = planned(|c| c["hooks"] = hooks).expect("plans").hooks;
+    let names: Vec<&str> = hooks.create_runtime.iter().map(|hook| hook.name.as_str()).collect();
+    assert_eq!(names, ["prestart hook 0", "createRuntime hook 0"]);
+    assert_eq!((hooks.poststop[0].path.as_str(), hooks.poststop[0].timeout), ("/c", Some(3)));
+    for wrong in [hook("relative"), json!({ "path": "/a", "timeout": 0 })] {
+        assert_eq!(refused(|c| c["hooks"] = json!({ "poststart": [wrong] })), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ checks! {
     what_cannot_run_is_told_apart
     a_terminal_has_a_size
     exec_runs_beside_the_program
+    exec_is_known_to_whoever_asks
     exec_takes_input_to_its_end
     exec_that_cannot_run_is_told_apart
     what_does_not_run_says_so

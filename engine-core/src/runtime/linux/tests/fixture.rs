@@ -169,6 +169,7 @@ pub(super) fn exec_bundle(command: &[&str]) -> ExecBundle {
         terminal_size: None,
         detach: false,
         events: None,
+        record: None,
     }
 }
 
