@@ -616,9 +616,6 @@ fn what_most_configurations_say_is_as_with_runc() {
 #[test]
 fn what_is_not_offered_is_refused_by_its_name() {
     let mut field = Field::new("not-offered", "true");
-    field.set("/linux/netDevices", json!({ "eth0": { "name": "inside" } }));
-    field.run().fails(1, ["network devices of the host"]);
-    field.set("/linux/netDevices", Value::Null);
     let rule = json!({ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" });
     let socket = field.sandbox.dir().join("listener");
     let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "syscalls": [rule] });
@@ -628,4 +625,50 @@ fn what_is_not_offered_is_refused_by_its_name() {
     // A monitor that looks after a container would not enter its users' namespace: the command line has no such flag.
     field.set("/linux/namespaces", json!([{ "type": "pid" }]));
     field.run().fails(1, ["mount namespace of its own"]);
+}
+
+#[test]
+fn a_link_of_the_host_is_given_to_a_container_with_its_addresses() {
+    let mut field = Field::new("links", "ip -o addr show inside; ip link show inside; sleep 60");
+    let ip = |words: &[&str]| field.sandbox.host(&[&["ip"], words].concat()).ok().to_owned();
+    ip(&[
+        "link",
+        "add",
+        "mine",
+        "mtu",
+        "1400",
+        "address",
+        "02:00:00:00:00:07",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "other",
+    ]);
+    ip(&["addr", "add", "10.9.8.7/24", "dev", "mine"]);
+    ip(&["addr", "add", "fd00:9::7/64", "dev", "mine", "nodad"]);
+    field.set("/linux/netDevices", json!({ "mine": { "name": "inside" } }));
+    let running = field.detached();
+    let log = field.sandbox.dir().join("log");
+    let read = || std::fs::read_to_string(&log).expect("reads");
+    crate::support::eventually(10, "it tells its link", || read().contains("link/ether"));
+    let said = read();
+    for word in ["10.9.8.7/24", "fd00:9::7/64", "mtu 1400", "02:00:00:00:00:07", "UP"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let links = field.sandbox.host(&["ip", "-o", "link"]);
+    assert!(!links.ok().contains("mine"), "{}", links.stdout);
+    drop(running);
+
+    // One that there is not, and a name that is taken.
+    field.run().fails(1, ["network device mine"]);
+    field.sandbox.host(&["ip", "link", "add", "again", "type", "veth", "peer", "name", "mine"]).ok();
+    field.set("/linux/netDevices", json!({ "mine": { "name": "lo" } }));
+    field.run().fails(1, ["network device mine to the container as lo"]);
+    field.set("/linux/netDevices", json!({ "mine": {} }));
+    field.set(
+        "/linux/namespaces",
+        json!([{ "type": "mount" }, { "type": "pid" }, { "type": "uts" }, { "type": "ipc" }]),
+    );
+    field.run().fails(1, ["the container has the host's network"]);
 }

@@ -59,6 +59,8 @@ mod init;
 #[cfg(feature = "program")]
 mod life;
 #[cfg(feature = "program")]
+mod links;
+#[cfg(feature = "program")]
 mod log;
 #[cfg(feature = "program")]
 mod mapping;

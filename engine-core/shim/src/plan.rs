@@ -67,17 +67,19 @@ pub struct ContainerPlan {
     pub hooks: Hooks,
     /// Its caller looks after the container by itself.
     pub direct: Option<Direct>,
-    /// What its namespaces of users and of clocks say.
+    /// What its namespaces of users, of clocks and of the network have.
     pub spaces: Spaces,
 }
 
-/// What the namespaces of users and of clocks say that a container has.
+/// What a container has in its namespaces of users, of clocks and of the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spaces {
     /// Users and groups, as `/proc/PID/uid_map` and `gid_map` take them; empty without a user namespace of its own.
     pub users: Mapping,
     /// How far its clocks are ahead, as `/proc/self/timens_offsets` takes it.
     pub clocks: String,
+    /// Links of the host that it is given, each with its name there.
+    pub links: Vec<(String, String)>,
 }
 
 /// A mapping of users and groups, in lines of `/proc/PID/uid_map`; for a mount it may be empty, which stands for that of

@@ -48,9 +48,12 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
     let spec = &bundle.spec;
     let root = root(&bundle.root, spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false))?;
     let plan = decide(spec, root, &Who::Named(&bundle.user), cgroup_mounts)?;
-    // Its checks and other processes would not enter these.
+    // Its checks and other processes would not enter the one, and the other would not come again with its next life.
     if plan.namespaces.has_users() {
         return Err(unsupported("a user namespace"));
+    }
+    if !plan.spaces.links.is_empty() {
+        return Err(unsupported("network devices of the host"));
     }
     let terminal_size = bundle.streams.terminal_size.map(|size| (size.rows, size.columns));
     let mut hooks = plan.hooks;
@@ -262,14 +265,7 @@ fn logging(logging: &driver::Logging) -> Result<Logging> {
 }
 
 fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let asked = [
-        (
-            "network devices of the host",
-            linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()),
-        ),
-        ("Intel RDT", linux.intel_rdt().is_some()),
-    ];
-    asked.into_iter().filter(|(_, asked)| *asked).try_for_each(|(what, _)| Err(unsupported(what)))
+    if linux.intel_rdt().is_some() { Err(unsupported("Intel RDT")) } else { Ok(()) }
 }
 
 fn unsupported(what: &str) -> Error {

@@ -1,4 +1,4 @@
-//! Namespaces of users and of clocks: what they say.
+//! Namespaces of users, of clocks and of the network: what they say and have.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -28,7 +28,41 @@ pub(super) fn spaces(linux: &Linux, namespaces: &Namespaces) -> Result<Spaces> {
         }
         _ => String::new(),
     };
-    Ok(Spaces { users: users(linux, namespaces)?, clocks })
+    Ok(Spaces { users: users(linux, namespaces)?, clocks, links: links(linux, namespaces)? })
+}
+
+/// The kernel's limit (`IFNAMSIZ`), without the zero.
+const LONGEST_NAME: usize = 15;
+
+fn links(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>> {
+    let network = libc::CLONE_NEWNET;
+    let asked = linux.net_devices().iter().flatten();
+    let mut links = Vec::new();
+    for (host, device) in asked {
+        let inside = device.name().as_deref().filter(|name| !name.is_empty()).unwrap_or(host);
+        let named = |name: &str| {
+            (1..=LONGEST_NAME).contains(&name.len())
+                && !matches!(name, "." | "..")
+                && name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%'))
+        };
+        if !named(host) || !named(inside) {
+            return Err(Error::invalid(
+                format!("network device {host:?} as {inside:?}"),
+                "it is no name of a network device",
+            ));
+        }
+        if !has(namespaces, network) && !namespaces.join.iter().any(|(kind, _)| *kind == network as u32) {
+            return Err(Error::invalid(
+                format!("network device {host}"),
+                "the container has the host's network, where it is already",
+            ));
+        }
+        if links.iter().any(|(_, name)| name == inside) {
+            return Err(Error::invalid(format!("network device {host}"), format!("{inside} is given twice")));
+        }
+        links.push((host.clone(), inside.to_owned()));
+    }
+    Ok(links)
 }
 
 fn users(linux: &Linux, namespaces: &Namespaces) -> Result<Mapping> {
@@ -169,6 +203,22 @@ mod tests {
         let endless = r#"{"uidMappings":[{"containerID":1,"hostID":0,"size":4294967295}],
             "gidMappings":[{"containerID":0,"hostID":0,"size":1}]}"#;
         spaces(&linux(endless), &own).expect_err("there are no such numbers");
+    }
+
+    #[test]
+    fn links_go_to_a_network_of_its_own_by_names_that_can_be() {
+        let with = |json: &str| linux(&format!(r#"{{"netDevices":{json}}}"#));
+        let own = Namespaces { new: libc::CLONE_NEWNET as u32, join: Vec::new() };
+        let links = |json: &str| spaces(&with(json), &own).map(|spaces| spaces.links);
+        let pair = |host: &str, inside: &str| vec![(host.to_owned(), inside.to_owned())];
+        assert_eq!(links(r#"{"eth7":{"name":"inside"}}"#).expect("is one"), pair("eth7", "inside"));
+        assert_eq!(links(r#"{"eth7":{}}"#).expect("is one"), pair("eth7", "eth7"));
+        for wrong in
+            [r#"{"a/b":{}}"#, r#"{"a":{"name":"x%d"}}"#, r#"{"a":{"name":"b"},"b":{}}"#, r#"{"":{}}"#]
+        {
+            links(wrong).expect_err(wrong);
+        }
+        spaces(&with(r#"{"a":{}}"#), &Namespaces::default()).expect_err("the network is the host's");
     }
 
     #[test]
