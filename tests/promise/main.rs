@@ -12,6 +12,7 @@ mod crash;
 mod df;
 mod events;
 mod execs;
+mod fields;
 mod files;
 mod flags;
 mod health;

@@ -1,5 +1,5 @@
-//! `cargo xtask promises`: what `docs/compatibility.md` and `docs/oci.md` say works has a test that drives the command
-//! line.
+//! `cargo xtask promises`: what `docs/compatibility.md`, `docs/oci.md` and `docs/runtime-spec.md` say works has a test that
+//! drives the command line.
 //!
 //! Their tables have a row for each command and flag: what docker or runc calls it, whether it works, and the tests that show
 //! it, as `file::test` below `tests/promise`. A row that works names a test that exists, and one of the forms in which
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Where the tables are.
-const PAGES: [&str; 2] = ["docs/compatibility.md", "docs/oci.md"];
+const PAGES: [&str; 3] = ["docs/compatibility.md", "docs/oci.md", "docs/runtime-spec.md"];
 /// What a row may say of itself.
 const STATES: [&str; 3] = ["works", "differs", "not yet"];
 

@@ -17,10 +17,13 @@ use crate::identity;
 use crate::init::{self, Begun, Stdio, become_user, guard};
 use crate::journal::{self, Entry};
 use crate::life::{End, exit_code, pipes, signal};
+use crate::mapping;
+use crate::namespaces::USER;
 use crate::plan::{ExecEvents, ExecPlan};
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
+use crate::traits;
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
 
 /// Runs the process. `given` are the pidfd of the container's first process and, where another program runs it, the
@@ -271,6 +274,7 @@ fn enter(
     if let Some(adjustment) = plan.process.oom_score_adj {
         init::adjust_oom_score(adjustment)?;
     }
+    traits::begin_on(&plan.process)?;
     let born = init::open_born(&plan.cgroup)?;
     let mut groups = Vec::with_capacity(plan.cgroup.join.len());
     for file in &plan.cgroup.join {
@@ -336,9 +340,13 @@ fn prepare(
     for group in &joining.groups {
         rustix::io::write(group, b"0").step("join", "the container's cgroup")?;
     }
+    traits::go_on(&plan.process)?;
     if joining.namespace != 0 {
         sys::setns(joining.target.as_fd(), joining.namespace)
             .step("enter", "the container's cgroup namespace")?;
+    }
+    if plan.namespaces & USER != 0 {
+        mapping::become_root()?;
     }
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step("open", "/")?;
     let stdio = match stdio {

@@ -61,7 +61,11 @@ mod init;
 #[cfg(feature = "program")]
 mod life;
 #[cfg(feature = "program")]
+mod links;
+#[cfg(feature = "program")]
 mod log;
+#[cfg(feature = "program")]
+mod mapping;
 #[cfg(feature = "program")]
 mod monitor;
 #[cfg(feature = "program")]
@@ -82,6 +86,8 @@ mod sys;
 mod teardown;
 #[cfg(feature = "program")]
 mod theirs;
+#[cfg(feature = "program")]
+mod traits;
 
 /// The helper program, static, for this architecture.
 #[cfg(feature = "embedded")]

@@ -84,12 +84,12 @@ impl OciRuntime {
         let process = describe(&execution, spec.process().as_ref())?;
         check_console(process.terminal().unwrap_or(false), execution.console.is_some())?;
         let preserved = u32::try_from(execution.preserved.len()).unwrap_or(u32::MAX);
-        let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let cgroup = match &execution.cgroup {
             None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
             Some(below) => self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/'))),
         };
-        let mut plan = plan::exec_direct(&process, filter, Direct { preserved, keyring: false }, cgroup)?;
+        let linux = spec.linux().as_ref();
+        let mut plan = plan::exec_direct(&process, linux, Direct { preserved, keyring: false }, cgroup)?;
         plan.terminal_size =
             execution.terminal_size.map(|size| (size.rows, size.columns)).or(plan.terminal_size);
         let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;

@@ -58,6 +58,7 @@ fn share(plan: &mut ContainerPlan, place: usize) {
         propagation: 0,
         system: true,
         copy_up: false,
+        idmap: None,
     };
     plan.mounts.insert(after, mount);
 }

@@ -155,14 +155,30 @@ fn a_container_has_mounts_of_its_own() {
     let twice = json!([{ "type": "mount" }, { "type": "pid" }, { "type": "pid" }]);
     assert_eq!(refused(|c| c["linux"]["namespaces"] = twice), ErrorKind::InvalidInput);
     let user = json!([{ "type": "mount" }, { "type": "user" }]);
-    assert_eq!(refused(|c| c["linux"]["namespaces"] = user), ErrorKind::Unsupported);
+    assert_eq!(refused(|c| c["linux"]["namespaces"] = user), ErrorKind::InvalidInput, "nobody is mapped");
 }
 
 #[test]
 fn what_this_version_does_not_offer_is_not_passed_over() {
-    assert_eq!(refused(|c| c["process"]["apparmorProfile"] = "x".into()), ErrorKind::Unsupported);
-    assert_eq!(refused(|c| c["process"]["selinuxLabel"] = "x".into()), ErrorKind::Unsupported);
-    assert_eq!(refused(|c| c["linux"]["mountLabel"] = "x".into()), ErrorKind::Unsupported);
+    assert_eq!(refused(|c| c["linux"]["intelRdt"] = json!({ "closID": "x" })), ErrorKind::Unsupported);
+    let labelled = |c: &mut Value| {
+        c["process"]["apparmorProfile"] = "a".into();
+        c["process"]["selinuxLabel"] = "s".into();
+        c["linux"]["mountLabel"] = "m".into();
+        c["mounts"] = json!([
+            { "destination": "/a", "type": "tmpfs" },
+            { "destination": "/proc", "type": "proc" },
+        ]);
+    };
+    let plan = planned(labelled).expect("it is for the kernel to say whether it has the module");
+    let traits = plan.process.traits.expect("has some");
+    assert_eq!((traits.apparmor.as_str(), traits.selinux.as_str()), ("a", "s"));
+    let context = |mount: &engine_shim::plan::Mount| match &mount.source {
+        MountSource::Filesystem { parameters, .. } => parameters.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(context(&plan.mounts[0]), [("context".to_owned(), Some("m".to_owned()))]);
+    assert_eq!(context(&plan.mounts[1]), [], "is labelled by the kernel itself");
 }
 
 #[test]
@@ -287,4 +303,26 @@ proptest! {
             prop_assert!(!mount.target.split('/').any(|part| part == ".."));
         }
     }
+}
+
+#[test]
+fn users_of_their_own_are_for_those_that_their_caller_looks_after() {
+    let with_users = |config: &mut Value| {
+        config["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "user" }]);
+        let mapping = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+    };
+    assert_eq!(planned(with_users).expect_err("checks would not enter").kind(), ErrorKind::Unsupported);
+    let mut config = config();
+    with_users(&mut config);
+    let spec: Spec = serde_json::from_value(config).expect("a configuration");
+    let of = ("x", Path::new("/bundle"), Path::new("/bundle/rootfs"));
+    let plan = direct(&spec, of, Direct::default(), &[]).expect("a plan");
+    assert!(plan.namespaces.has_users());
+    assert_eq!(plan.spaces.users.uids, "0 1000 1\n");
+    let entered = to_enter(spec.linux().as_ref()) as i32;
+    assert_eq!(entered & libc::CLONE_NEWUSER, libc::CLONE_NEWUSER);
+    assert_eq!(entered & libc::CLONE_NEWCGROUP, 0, "is the host's");
+    assert_eq!(to_enter(None), JOINED as u32);
 }

@@ -131,6 +131,7 @@ fn sources(plan: &ContainerPlan) -> Vec<Mount> {
                 propagation: 0,
                 system: false,
                 copy_up: false,
+                idmap: None,
             });
         }
     }
