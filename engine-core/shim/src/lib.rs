@@ -2,8 +2,9 @@
 //!
 //! The program is small and lives as long as a container does, so it is built without the standard library, static,
 //! by this crate's build script; the library embeds its bytes (feature `embedded`) and has the types that go over the
-//! wire. `program` is the entry, which becomes one of two roles: `monitor` builds a container and looks after it,
-//! `exec` runs one process in a container that runs already.
+//! wire. `program` is the entry, which becomes one of its roles: `monitor` builds a container and looks after it,
+//! `exec` runs one process in a container that runs already, `builder` makes a container for a caller that looks after
+//! it by itself, and `hooks` run programs beside it.
 
 #![cfg_attr(not(test), no_std)]
 
