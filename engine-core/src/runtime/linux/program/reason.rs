@@ -13,9 +13,9 @@ struct Line {
 }
 
 /// The failure of the container `name` whose program ended with `code`. `told` is the program's path, the command it was
-/// given, and the end of its log.
+/// given in a line, and the end of its log.
 pub(in crate::runtime::linux) fn explain(name: &str, code: i32, told: &str) -> Error {
-    let (call, log) = told.find('{').map_or((told, ""), |at| told.split_at(at));
+    let (call, log) = told.split_once('\n').unwrap_or((told, ""));
     let call = call.rsplit('/').next().unwrap_or_default().trim();
     let error = |line: &Line| matches!(line.level.to_ascii_lowercase().as_str(), "error" | "fatal" | "panic");
     // The first line may be cut.
@@ -70,12 +70,12 @@ mod tests {
         assert_eq!(kind, ErrorKind::CommandNotFound);
         assert!(words.contains("box: runc create failed: exec: \"nope\": executable"), "{words}");
         let (kind, words) = told(
-            r#"/usr/bin/crun create { "msg": "open executable: Permission denied", "level": "error", "time": "x" } "#,
+            "/usr/bin/crun create\n{ \"msg\": \"open executable: Permission denied\", \"level\": \"error\" } ",
         );
         assert_eq!(kind, ErrorKind::CommandNotExecutable);
         assert!(words.contains("crun create: open executable: Permission denied"), "{words}");
         // A mount's source is no command.
-        let mount = r#"/runc create {"level":"error","msg":"mount /x: no such file or directory"}"#;
+        let mount = "/runc create\n{\"level\":\"error\",\"msg\":\"mount /x: no such file or directory\"}";
         assert_eq!(told(mount).0, ErrorKind::Unavailable);
     }
 
