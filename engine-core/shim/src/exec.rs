@@ -9,8 +9,8 @@ use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
 use crate::builder::{Given, hand_console};
 use crate::control::send_frame;
-use crate::foreign;
 use crate::failure::{Result, Step, failure};
+use crate::foreign;
 use crate::hub::{Event, Hub, now};
 use crate::identity;
 use crate::init::{self, Begun, Stdio, become_user, guard};

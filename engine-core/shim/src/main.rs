@@ -51,6 +51,11 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// The C library calls this.
 // SAFETY: no other symbol of the program has this name, and the signature is that of the C standard.
 #[unsafe(no_mangle)]
-extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
-    engine_shim::program::main()
+extern "C" fn main(
+    _: libc::c_int,
+    args: *const *const libc::c_char,
+    env: *const *const libc::c_char,
+) -> libc::c_int {
+    // SAFETY: both are arrays of C strings that end with a null pointer and live as long as the program.
+    unsafe { engine_shim::program::main(args, env) }
 }

@@ -14,6 +14,10 @@ use crate::restart::Policy;
 /// A path that begins so stands for one of the descriptors that came with the plan, whose place among them follows.
 pub const HELD: &str = "held:";
 
+/// What a container finds the helper program under that another program builds and that is to have a small init: under
+/// this name it is one, for the program in its arguments.
+pub const INIT: &str = "/sbin/docker-init";
+
 /// A container to build and to look after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPlan {
@@ -77,10 +81,10 @@ pub struct ContainerPlan {
 pub struct Program {
     /// Its path.
     pub path: String,
-    /// What it is given before the command.
+    /// All that is in its environment: `PATH`.
+    pub env: Vec<String>,
+    /// Its name and what it is given before every command. Its log is `log` in the bundle.
     pub args: Vec<String>,
-    /// The directory for what it remembers.
-    pub state: String,
     /// What it calls the container.
     pub id: String,
     /// The directory over which its bundle is put together, in a mount namespace of its own.
@@ -90,40 +94,11 @@ pub struct Program {
     pub config: (String, String),
     /// The file with limits that were changed since, if it is there.
     pub resources: String,
+    /// The call that ends what is left of the container, and has the program forget it.
+    pub delete: Option<Hook>,
+    /// The directory of what it remembers, which is empty then.
+    pub state: String,
 }
-
-impl Program {
-    /// Its arguments, from its name on, up to the command.
-    pub fn arguments(&self) -> Vec<String> {
-        let mut arguments = Vec::with_capacity(self.args.len() + 16);
-        arguments.push(self.path.clone());
-        arguments.extend(self.args.iter().cloned());
-        arguments.extend(["--root".into(), self.state.clone()]);
-        arguments
-    }
-
-    /// The call of its command `command` for the container, and how messages name it.
-    pub fn call(&self, command: &[&str]) -> Hook {
-        let mut args = self.arguments();
-        args.extend(command.iter().map(|word| String::from(*word)));
-        args.push(self.id.clone());
-        let name = [self.name(), " ", command.first().copied().unwrap_or_default()].concat();
-        Hook { name, path: self.path.clone(), args, env: alloc::vec![PROGRAM_PATH.into()], timeout: Some(30) }
-    }
-
-    /// The call that ends what is left of the container and takes it away.
-    pub fn delete(&self) -> Hook {
-        self.call(&["delete", "--force"])
-    }
-
-    /// What messages call it.
-    pub fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
-    }
-}
-
-/// All that is in the environment of a [`Program`].
-pub const PROGRAM_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A process whose caller looks after it by itself. Descriptors come with the plan: the three streams, those to
 /// preserve, and for a terminal the connection that its master goes to. Before them, for a container, the socket on
@@ -386,7 +361,7 @@ pub struct Device {
 }
 
 /// A program and what it may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// The program and its arguments.
     pub args: Vec<String>,

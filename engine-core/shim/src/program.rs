@@ -5,15 +5,26 @@ use rustix::io::Errno;
 
 use crate::control::receive_frame;
 use crate::failure::{Result, Step, failure};
+use crate::plan::INIT;
 use crate::plan::{ContainerPlan, ExecPlan};
 use crate::wire::{Cause, Kind, VERSION};
-use crate::{builder, control, exec, hooks, monitor, sys};
+use crate::{builder, control, exec, hooks, monitor, reaper, sys};
 
 /// Runs the helper program; gives its exit code.
 ///
 /// The control socket is standard input. The process forks at once and ends: its starter reaps it and keeps no child,
 /// and what goes on is a child of whoever takes in orphans.
-pub fn main() -> i32 {
+///
+/// # Safety
+/// Both are arrays of C strings with a null pointer at their end, and live as long as the program.
+#[expect(unsafe_code, reason = "the C library hands over bare pointers")]
+pub unsafe fn main(args: *const *const libc::c_char, env: *const *const libc::c_char) -> i32 {
+    // SAFETY: the caller's promise.
+    let args = unsafe { sys::strings(args) };
+    if let Some((INIT, program)) = args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        // SAFETY: likewise.
+        return reaper::run(program, unsafe { sys::strings(env) });
+    }
     // A container may start this program too, through `/proc/self/exe`: it is nobody's helper there.
     if !sys::is_socket(sys::stdin()) {
         return 1;

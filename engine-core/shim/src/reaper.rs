@@ -1,10 +1,36 @@
 //! `--init`: a first process that runs the program as its child, hands on signals and reaps orphans.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus};
 
+use crate::command::Command;
 use crate::failure::{Result, Step};
+use crate::life::End;
+use crate::plan::Process;
 use crate::sys;
+use crate::users::Identity;
+
+/// Is the small init of a container that another program builds: runs the program in `args` as its child, and gives the
+/// exit code that says why that could not be begun.
+pub(crate) fn run(args: &[String], env: Vec<String>) -> i32 {
+    let args = match args.split_first() {
+        Some((first, rest)) if first == "--" => rest.to_vec(),
+        _ => args.to_vec(),
+    };
+    let process = Process { args, env, ..Process::default() };
+    let identity = Identity { uid: 0, gid: 0, groups: Vec::new(), home: None };
+    let terminal = rustix::termios::isatty(sys::stdin());
+    let failure = match fork_program(terminal).and_then(|()| Command::find(&process, &identity)) {
+        Ok(command) => command.exec(),
+        Err(failure) => failure,
+    };
+    let said = [&failure.step[..], b"\n"].concat();
+    let _ = rustix::io::write(sys::stderr(), &said);
+    End::of(failure).code
+}
 
 /// Forks. Returns in the child, which is to become the program; the parent stays here until the child has ended, and
 /// then ends with its exit code.

@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "system calls; each has its safety note")]
 
 use alloc::ffi::CString;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::ptr;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -265,6 +267,23 @@ pub(crate) fn close_from_3_but(keep: OwnedFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(3) })
 }
 
+/// The strings of an array as the C library hands it over.
+///
+/// # Safety
+/// It is an array of C strings with a null pointer at its end.
+pub(crate) unsafe fn strings(array: *const *const libc::c_char) -> Vec<String> {
+    let mut strings = Vec::new();
+    loop {
+        // SAFETY: the caller's promise: up to here no pointer was null, so this place is in the array.
+        let string = unsafe { *array.add(strings.len()) };
+        if string.is_null() {
+            return strings;
+        }
+        // SAFETY: a C string that is there for the whole call.
+        strings.push(unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned());
+    }
+}
+
 /// Becomes the program. Returns only to say why not. See execve(2).
 pub(crate) fn execve(path: &CString, args: &[CString], env: &[CString]) -> Errno {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
@@ -352,6 +371,12 @@ pub(crate) fn is_socket(fd: BorrowedFd<'_>) -> bool {
 pub(crate) fn stdin() -> BorrowedFd<'static> {
     // SAFETY: the number 0 is open from the start of this program to its end, whatever it stands for.
     unsafe { BorrowedFd::borrow_raw(0) }
+}
+
+/// Standard error.
+pub(crate) fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: as for standard input.
+    unsafe { BorrowedFd::borrow_raw(2) }
 }
 
 /// Copies `fd` to the number `target`, closing what was there, and keeps it over execve.

@@ -167,6 +167,9 @@ pub enum Cause {
     Plan = 5,
     /// A hook failed.
     Hook = 6,
+    /// The program that builds the container failed: the step is its path, the command and its log, and the errno is
+    /// its exit code.
+    Program = 7,
 }
 
 impl Cause {
@@ -179,6 +182,7 @@ impl Cause {
             4 => Cause::Escape,
             5 => Cause::Plan,
             6 => Cause::Hook,
+            7 => Cause::Program,
             _ => Cause::Step,
         }
     }

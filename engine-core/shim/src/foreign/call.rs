@@ -12,16 +12,16 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use rustix::pty::OpenptFlags;
 
 use super::desk::Desk;
-use super::reason;
 use crate::console;
 use crate::control::receive;
-use crate::failure::{Result, Step};
+use crate::failure::{Result, Step, failure};
 use crate::init::{Stdio, guard, own_number};
 use crate::life::exit_code;
-use crate::plan::{PROGRAM_PATH, Program};
+use crate::plan::Program;
 use crate::sync::{Message, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
+use crate::wire::{Cause, Failure};
 
 /// Where the program connects to with a terminal.
 const CONSOLE: &str = "console";
@@ -29,15 +29,13 @@ const CONSOLE: &str = "console";
 const NUMBER: &str = "pid";
 /// Where it writes what went wrong.
 const LOG: &str = "log";
-/// No more of that is read.
-const MAX_LOG: usize = 16 << 10;
+/// No more of that is told, the end of it.
+const MAX_LOG: usize = 1536;
 
 /// What calls of the program have in common.
 pub(super) struct Call<'a> {
     pub(super) program: &'a Program,
     pub(super) desk: &'a Desk,
-    /// What the container runs, for messages.
-    pub(super) command: Option<&'a String>,
 }
 
 impl Call<'_> {
@@ -85,14 +83,13 @@ impl Call<'_> {
         let path = self.program.path.as_str();
         // Said here, where there are words for it.
         rustix::fs::access(path, Access::EXEC_OK).step("execute the runtime program", path)?;
-        let log = self.desk.path(LOG);
-        let mut args = self.program.arguments();
-        let words = ["--log", &log, "--log-format", "json"].into_iter().chain(command.iter().copied());
-        args.extend(words.map(String::from));
-        args.push(self.program.id.clone());
         let c_string = |text: &str| CString::new(text).map_err(|_| Errno::INVAL).step("run", path);
-        let args: Vec<CString> = args.iter().map(|arg| c_string(arg)).collect::<Result<_>>()?;
-        let (path, env) = (c_string(path)?, [c_string(PROGRAM_PATH)?]);
+        let words = self.program.args.iter().map(String::as_str).chain(command.iter().copied());
+        let words = words.chain([self.program.id.as_str()]);
+        let args: Vec<CString> = words.map(c_string).collect::<Result<_>>()?;
+        let env: Vec<CString> =
+            self.program.env.iter().map(|entry| c_string(entry)).collect::<Result<_>>()?;
+        let path = c_string(path)?;
         let process = match sys::clone(0, None).step("clone for", &self.program.path)? {
             Forked::Child => {
                 let _ = guard().is_ok() && streams(stdio).is_ok() && {
@@ -108,13 +105,15 @@ impl Call<'_> {
         let status = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
         match status.ok().flatten().map_or(255, |status| exit_code(&status)) {
             0 => Ok(()),
-            code => {
-                let verb = command.first().copied().unwrap_or_default();
-                let log = self.desk.read(LOG, MAX_LOG).unwrap_or_default();
-                let name = [self.program.name(), " ", verb].concat();
-                Err(reason::explain(&name, code, &log, self.command.map_or("", String::as_str)))
-            }
+            code => Err(self.failed(command.first().copied().unwrap_or_default(), code)),
         }
+    }
+
+    /// What the program has said of its failure is for the engine to understand.
+    fn failed(&self, command: &str, code: i32) -> Failure {
+        let log = self.desk.read(LOG, MAX_LOG).unwrap_or_default();
+        let step = [self.program.path.as_bytes(), b" ", command.as_bytes(), b"\n", &log].concat();
+        failure(Cause::Program, Errno::from_raw_os_error(code), "", step)
     }
 }
 

@@ -8,7 +8,6 @@
 mod bundle;
 mod call;
 mod desk;
-mod reason;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD};
@@ -57,7 +56,7 @@ pub(crate) fn build(
         }
         let identity = identity::look_up(root.as_fd(), &plan.process)?;
         bundle::configure(&desk, "config.json", program, &identity, plan.process.umask)?;
-        let call = Call { program, desk: &desk, command: plan.process.args.first() };
+        let call = Call { program, desk: &desk };
         let bundle = program.bundle.as_str();
         call.begin(&["create", "--bundle", bundle], stdio, plan.streams.terminal_size, sync)?;
         if rustix::fs::access(program.resources.as_str(), rustix::fs::Access::EXISTS).is_ok() {
@@ -79,9 +78,11 @@ pub(crate) fn enter(
     adopt()?;
     aside(|sync| {
         let desk = Desk::make(&program.bundle)?;
+        // The program remembers where the root was, and wants a directory there.
+        desk.directory(ROOT)?;
         let identity = identity::look_up(root.as_fd(), &plan.process)?;
         bundle::configure(&desk, "process.json", program, &identity, plan.process.umask)?;
-        let call = Call { program, desk: &desk, command: plan.process.args.first() };
+        let call = Call { program, desk: &desk };
         let process = desk.path("process.json");
         call.begin(&["exec", "--detach", "--process", &process], stdio, plan.terminal_size, sync)
     })
@@ -106,7 +107,7 @@ fn aside(work: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<Begun> {
 
 /// Ends what is left of the container and has the program forget it. That it does not know it is as good.
 pub(crate) fn delete(program: &Program) {
-    let _ = hooks::run(&[program.delete()], "");
+    let _ = hooks::run(program.delete.as_slice(), "");
 }
 
 /// Removes the directories that were the program's, which are empty.

@@ -10,7 +10,7 @@ use engine_shim::wire::{Cause, Failure, Kind};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::plan;
+use super::{plan, program};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::Place;
 use crate::spec::{AttachSpec, RestartPolicy, Signal, TerminalSize};
@@ -156,6 +156,7 @@ pub(super) fn failed(name: &str, Failure { cause, errno, step }: Failure) -> Err
         Cause::Escape => ErrorKind::PermissionDenied,
         Cause::Plan => ErrorKind::Internal,
         Cause::Hook => ErrorKind::Unavailable,
+        Cause::Program => return program::explain(name, errno, &step),
         Cause::Step => {
             let error = Error::io(name, std::io::Error::from_raw_os_error(errno));
             return error.because(step.trim_end().to_owned());

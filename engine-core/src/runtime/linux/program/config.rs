@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use engine_shim::plan::{ContainerPlan, HELD, Mount, MountSource};
+use engine_shim::plan::{ContainerPlan, HELD, INIT, Mount, MountSource};
 use oci_spec::runtime::{self, LinuxNamespace, LinuxNamespaceType, Process, Root};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -12,9 +12,6 @@ use crate::error::{Error, Result};
 use crate::runtime::driver::{Bundle, ExecBundle};
 use crate::runtime::linux::plan::held;
 use crate::spec::TerminalSize;
-
-/// Where a container finds its small init, as docker has it.
-const INIT: &str = "/sbin/docker-init";
 
 /// The configuration of a container, and the mounts that the shim makes below the bundle for it.
 pub(super) fn container(

@@ -3,6 +3,7 @@
 //! restarts, their health and their ends are those of all containers; this says what the program is told.
 
 mod config;
+mod reason;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use engine_shim::wire::Kind;
 use oci_spec::runtime::LinuxResources;
 use serde_json::Value;
 
+pub(super) use self::reason::explain;
 use super::client::Client;
 use super::{Host, create};
 use crate::error::{Error, Faults, Result, Subject};
@@ -22,6 +24,11 @@ const BUNDLE: &str = "bundle";
 const STATE: &str = "program";
 /// Limits that were changed since the container was made, for its next life.
 const RESOURCES: &str = "resources";
+
+/// All that is in its environment.
+const ENVIRONMENT: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// So many seconds may a call take that somebody waits for.
+const PATIENCE: u32 = 30;
 
 /// A program that builds containers, with the command line of runc.
 ///
@@ -59,19 +66,51 @@ impl RuntimeProgram {
 
     /// What the shim is told of it.
     fn plan(&self, place: &Place, config: (String, String)) -> Result<plan::Program> {
-        let text = |path: &Path| match path.to_str() {
-            Some(text) if !text.contains('\0') => Ok(text.to_owned()),
-            _ => Err(Error::invalid(format!("path {path:?}"), "it is not UTF-8 without zero bytes")),
-        };
+        let log = text(&place.run_dir.join(BUNDLE).join("log"))?;
+        let log = ["--log", &log, "--log-format", "json"].map(str::to_owned);
+        let mut args = self.arguments(place)?;
+        args.extend(log);
         Ok(plan::Program {
             path: text(&self.path)?,
-            args: self.args.clone(),
-            state: text(&place.run_dir.join(STATE))?,
+            env: vec![ENVIRONMENT.to_owned()],
+            args,
             id: place.id.to_string(),
             bundle: text(&place.run_dir.join(BUNDLE))?,
             config,
             resources: text(&place.run_dir.join(RESOURCES))?,
+            delete: Some(self.call(place, &["delete", "--force"])?),
+            state: text(&place.run_dir.join(STATE))?,
         })
+    }
+
+    /// Its name, and what it is given before every command.
+    fn arguments(&self, place: &Place) -> Result<Vec<String>> {
+        let mut arguments = vec![text(&self.path)?];
+        arguments.extend(self.args.iter().cloned());
+        arguments.extend(["--root".to_owned(), text(&place.run_dir.join(STATE))?]);
+        Ok(arguments)
+    }
+
+    /// The call of one of its commands for a container.
+    fn call(&self, place: &Place, command: &[&str]) -> Result<plan::Hook> {
+        let mut args = self.arguments(place)?;
+        args.extend(command.iter().map(|word| (*word).to_owned()));
+        args.push(place.id.to_string());
+        let file = self.path.file_name().unwrap_or(self.path.as_os_str()).display().to_string();
+        Ok(plan::Hook {
+            name: [&file, " ", command.first().copied().unwrap_or_default()].concat(),
+            path: args.first().cloned().unwrap_or_default(),
+            args,
+            env: vec![ENVIRONMENT.to_owned()],
+            timeout: Some(PATIENCE),
+        })
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    match path.to_str() {
+        Some(text) if !text.contains('\0') => Ok(text.to_owned()),
+        _ => Err(Error::invalid(format!("path {path:?}"), "it is not UTF-8 without zero bytes")),
     }
 }
 
@@ -97,7 +136,7 @@ pub(super) fn container(
 
 /// What the shim is told of another process in a container.
 pub(super) fn exec(program: &RuntimeProgram, place: &Place, exec: &ExecBundle) -> Result<plan::Program> {
-    program.plan(place, config::process(exec)?)
+    Ok(plan::Program { delete: None, ..program.plan(place, config::process(exec)?)? })
 }
 
 /// Changes limits, of this life and of those that follow.
@@ -110,8 +149,7 @@ pub(super) fn update(
     let subject = || format!("the limits of {}", super::client::name(place));
     let invalid = |e| Error::internal(subject(), "they have no JSON").caused_by(e);
     let changed = serde_json::to_value(resources).map_err(invalid)?;
-    let told = program.plan(place, Default::default())?;
-    let hook = told.call(&["update", "--resources", "-"]);
+    let hook = program.call(place, &["update", "--resources", "-"])?;
     call(host, place, HooksPlan { hooks: vec![hook], state: changed.to_string(), go_on: false })?;
     let path = place.run_dir.join(RESOURCES);
     let mut all = match std::fs::read(&path) {
@@ -142,7 +180,7 @@ pub(super) fn delete(host: &Host, program: &RuntimeProgram, place: &Place) -> Re
     if !place.run_dir.join(STATE).exists() {
         return Ok(());
     }
-    let hook = program.plan(place, Default::default())?.delete();
+    let hook = program.call(place, &["delete", "--force"])?;
     call(host, place, HooksPlan { hooks: vec![hook], state: String::new(), go_on: false })
 }
 
