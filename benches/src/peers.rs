@@ -31,7 +31,7 @@ impl Host {
         let dir = PathBuf::from(format!("/var/tmp/engine-bench-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let engine = std::env::current_exe().expect("a path").with_file_name("engine");
-        assert!(engine.exists(), "{} is not built: cargo build --release --workspace", engine.display());
+        assert!(engine.exists(), "{} is not built: cargo build --workspace", engine.display());
         let mut host = Host { dir, quick, engine, docker: None, registry: None, podman: false };
         host.root_file_system();
         host.registry = host.start_registry();
@@ -42,7 +42,9 @@ impl Host {
         if host.docker.is_some() {
             run(host.docker_command(&["pull", "-q", BOX]).as_mut().expect("docker"));
         }
-        if let Some(mut podman) = host.podman_command(&["pull", "-q", "--tls-verify=false", BOX]) {
+        let layer = host.dir.join("box.tar");
+        run(Command::new("tar").arg("-C").arg(host.rootfs()).arg("-cf").arg(&layer).arg("."));
+        if let Some(mut podman) = host.podman_command(&["import", "-q", &layer.display().to_string(), BOX]) {
             host.podman = podman.output().is_ok_and(|output| output.status.success());
         }
         host
@@ -75,6 +77,7 @@ impl Host {
         Some(command)
     }
 
+    /// With runc: crun refuses hosts that have both versions of control groups.
     pub(crate) fn podman_command(&self, args: &[&str]) -> Option<Command> {
         if !self.podman {
             return None;
@@ -85,9 +88,16 @@ impl Host {
             .arg(self.dir.join("podman"))
             .arg("--runroot")
             .arg(self.dir.join("podman-run"))
-            .args(["--cgroup-manager=cgroupfs", "--events-backend=file"])
+            .args(["--cgroup-manager=cgroupfs", "--events-backend=file", "--runtime=runc"])
             .args(args);
         Some(command)
+    }
+
+    /// `podman run` of the image: without a network, which it can set up only with helper programs, and with limits
+    /// that a nested host may set.
+    pub(crate) fn podman_run(&self, args: &[&str]) -> Option<Command> {
+        let fixed = ["run", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"];
+        self.podman_command(&[&fixed, args].concat())
     }
 
     /// `runc run` or the like, of a bundle with the same root file system, without an image and without a network.

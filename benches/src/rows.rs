@@ -15,8 +15,9 @@ use crate::{crowd, logging};
 type Measure = fn(&Host) -> Vec<Row>;
 
 /// All rows by name.
-pub(crate) const ALL: [(&str, Measure); 9] = [
+pub(crate) const ALL: [(&str, Measure); 10] = [
     ("run", whole_run),
+    ("bundle", bundle),
     ("embedded", embedded),
     ("exec", exec),
     ("pull", pull),
@@ -49,14 +50,40 @@ fn whole_run(host: &Host) -> Vec<Row> {
             ("runc", command(|| host.runtime_command("runc"))),
             ("crun", command(|| host.runtime_command("crun"))),
             ("docker", command(|| host.docker_command(&["run", "--rm", BOX, "true"]))),
-            ("podman", command(|| host.podman_command(&["run", "--rm", "--ulimit", "host", BOX, "true"]))),
+            ("podman", command(|| host.podman_run(&["--rm", BOX, "true"]))),
         ]),
     );
-    let work = "`run --rm IMAGE true`, bridge, whole process (runc, crun: no image, no network)";
+    let work =
+        "`run --rm IMAGE true`, bridge, whole process (runc, crun, podman: no network; runc, crun: no image)";
     vec![
         Row { work, figures: figures.clone(), unit: "ms", bar: Bar::Ratio("runc", 1.0) },
         Row { work, figures, unit: "ms", bar: Bar::Ratio("docker", 1.0 / 15.0) },
     ]
+}
+
+/// The same bundle for everybody who takes one.
+fn bundle(host: &Host) -> Vec<Row> {
+    let state = host.dir.join("oci").display().to_string();
+    let engine = || {
+        let of_runc = host.runtime_command("runc")?;
+        let mut command = host.engine_command(&["oci", "--root", &state]);
+        command.args(of_runc.get_args());
+        Some(command)
+    };
+    let figures = in_turn(
+        host.rounds(),
+        present(vec![
+            ("engine", command(engine)),
+            ("runc", command(|| host.runtime_command("runc"))),
+            ("crun", command(|| host.runtime_command("crun"))),
+        ]),
+    );
+    vec![Row {
+        work: "a bundle: `oci run`, whole process",
+        figures,
+        unit: "ms",
+        bar: Bar::Ratio("runc", 0.5),
+    }]
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -103,7 +130,7 @@ fn exec(host: &Host) -> Vec<Row> {
         run(&mut docker);
     }
     let podman = host
-        .podman_command(&["run", "-d", "--ulimit", "host", "--name", "bench", BOX, "sleep", "100000"])
+        .podman_run(&["-d", "--name", "bench", BOX, "sleep", "100000"])
         .is_some_and(|mut podman| podman.output().is_ok_and(|output| output.status.success()));
     let args = ["exec", "bench", "true"];
     let figures = in_turn(

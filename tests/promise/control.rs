@@ -241,8 +241,8 @@ fn an_update_that_cannot_be_is_refused_and_changes_nothing() {
         (&["--cpus", "4000"], "CPUs available"),
         (&["--cpuset-cpus", "4000"], "not available"),
         (&["--cpuset-mems", "400"], "not available"),
-        (&["--cpu-rt-period", "1000"], "flag --cpu-rt-period"),
-        (&["--cpu-rt-runtime", "1000"], "flag --cpu-rt-runtime"),
+        // Of a kernel that has none as well.
+        (&["--cpu-rt-period", "1000", "--cpu-rt-runtime", "2000"], "real-time"),
         (&[], "you must provide one or more flags"),
     ] {
         sandbox.engine(&[["update"].as_slice(), flags, &["web"]].concat()).fails(1, [reason]);
@@ -251,6 +251,24 @@ fn an_update_that_cannot_be_is_refused_and_changes_nothing() {
     let ran = sandbox.engine(&["update", "--cpu-shares", "100", "nosuch", "web"]);
     ran.fails(1, ["nosuch"]);
     assert_eq!(ran.stdout, "web\n");
+}
+
+#[test]
+fn update_changes_real_time_scheduling_where_the_kernel_has_it() {
+    let sandbox = Sandbox::new("update-rt");
+    if !std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_period_us").exists() {
+        println!("skipped: this kernel has no real-time scheduling of control groups");
+        return;
+    }
+    sandbox.busybox();
+    sandbox.engine(&["run", "-d", "--name", "web", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(sandbox.engine(&["update", "--cpu-rt-period", "500000", "web"]).ok(), "web");
+    let period = sandbox.engine(&["exec", "web", "cat", "/sys/fs/cgroup/cpu/cpu.rt_period_us"]);
+    assert_eq!(period.ok(), "500000");
+    let shown = sandbox.engine(&["inspect", "-f", "{{.HostConfig.CpuRealtimePeriod}}", "web"]);
+    assert_eq!(shown.ok(), "500000");
+    // What it may use is checked against the period that there is.
+    sandbox.engine(&["update", "--cpu-rt-runtime", "600000", "web"]).fails(1, ["real-time"]);
 }
 
 #[test]

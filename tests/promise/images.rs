@@ -1,9 +1,10 @@
 //! Images: from registries, archives and file systems, and back.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::support::fixture::{self, Registry};
-use crate::support::{Sandbox, eventually, run};
+use crate::support::{Ran, Sandbox, eventually, run, with_input};
 
 #[test]
 fn a_real_debian_is_pulled_and_installs_a_package() {
@@ -75,10 +76,16 @@ fn an_image_goes_to_docker_and_skopeo_and_comes_back() {
 pub(crate) struct Docker {
     child: std::process::Child,
     socket: String,
+    namespaces: PathBuf,
 }
 
 impl Docker {
     pub(crate) fn start(sandbox: &Sandbox) -> Docker {
+        Docker::start_with(sandbox, &[])
+    }
+
+    /// With more flags.
+    pub(crate) fn start_with(sandbox: &Sandbox, flags: &[&str]) -> Docker {
         let dir = sandbox.dir().join("docker");
         std::fs::create_dir_all(&dir).expect("a directory");
         let socket = format!("unix://{}/docker.sock", dir.display());
@@ -96,11 +103,12 @@ impl Docker {
                 &socket,
             ])
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=overlay2"])
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("docker.io is installed");
-        let docker = Docker { child, socket };
+        let docker = Docker { child, socket, namespaces: dir.join("exec/netns") };
         eventually(60, "docker answers", || {
             docker.command(&["version"]).output().is_ok_and(|o| o.status.success())
         });
@@ -117,12 +125,25 @@ impl Docker {
     pub(crate) fn run(&self, args: &[&str]) -> String {
         run(&mut self.command(args))
     }
+
+    /// Run to its end, whatever that is.
+    pub(crate) fn ran(&self, args: &[&str]) -> Ran {
+        with_input(&mut self.command(args), b"")
+    }
 }
 
 impl Drop for Docker {
     fn drop(&mut self) {
+        let containers = self.ran(&["ps", "-aq"]).stdout;
+        for id in containers.lines() {
+            self.ran(&["rm", "-f", id]);
+        }
         let _ = Command::new("kill").arg(self.child.id().to_string()).output();
         let _ = self.child.wait();
+        // It leaves the network namespace of the host pinned.
+        for entry in std::fs::read_dir(&self.namespaces).into_iter().flatten().flatten() {
+            let _ = Command::new("umount").arg(entry.path()).output();
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod fixture;
 pub mod leaks;
+pub mod oci;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The command line under test.
-const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
+pub const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
 
 /// A store and a network namespace of a test's own.
 pub struct Sandbox {

@@ -1,6 +1,7 @@
-//! `cargo xtask promises`: what `docs/compatibility.md` says works has a test that drives the command line.
+//! `cargo xtask promises`: what `docs/compatibility.md`, `docs/oci.md` and `docs/runtime-spec.md` say works has a test that
+//! drives the command line.
 //!
-//! Its tables have a row for each command and flag: what docker calls it, whether it works, and the tests that show
+//! Their tables have a row for each command and flag: what docker or runc calls it, whether it works, and the tests that show
 //! it, as `file::test` below `tests/promise`. A row that works names a test that exists, and one of the forms in which
 //! the row writes its flag is typed in that test's file.
 
@@ -8,25 +9,29 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Where the tables are.
-const PAGE: &str = "docs/compatibility.md";
+const PAGES: [&str; 3] = ["docs/compatibility.md", "docs/oci.md", "docs/runtime-spec.md"];
 /// What a row may say of itself.
 const STATES: [&str; 3] = ["works", "differs", "not yet"];
 
 /// Checks all rows.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let read = |path: &Path| std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()));
-    let page = read(&root.join(PAGE))?;
     let folder = root.join("tests/promise");
     let mut tests = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?.flatten() {
         let name = entry.file_name().to_string_lossy().trim_end_matches(".rs").to_owned();
         tests.insert(name, read(&entry.path())?);
     }
-    let (counts, faults) = check(&page, &tests);
-    faults.iter().for_each(|fault| println!("{PAGE}:{fault}"));
-    let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    println!("promises: {}", counts.join(", "));
-    if faults.is_empty() { Ok(()) } else { Err(format!("promises: {} rows without a test", faults.len())) }
+    let mut missing = 0;
+    for page in PAGES {
+        let text = read(&root.join(page))?;
+        let (counts, faults) = check(&text, &tests);
+        faults.iter().for_each(|fault| println!("{page}:{fault}"));
+        missing += faults.len();
+        let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        println!("promises: {page}: {}", counts.join(", "));
+    }
+    if missing == 0 { Ok(()) } else { Err(format!("promises: {missing} rows without a test")) }
 }
 
 /// How many rows say what, and a line for each row that does not keep to the rules.

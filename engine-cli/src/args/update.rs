@@ -19,11 +19,11 @@ pub(crate) struct Update {
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pub(crate) cpu_quota: Option<i64>,
     /// Limit the CPU real-time period in microseconds
-    #[arg(long, value_name = "int", hide = true)]
+    #[arg(long, value_name = "int")]
     pub(crate) cpu_rt_period: Option<u64>,
     /// Limit the CPU real-time runtime in microseconds
-    #[arg(long, value_name = "int", hide = true)]
-    pub(crate) cpu_rt_runtime: Option<u64>,
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    pub(crate) cpu_rt_runtime: Option<i64>,
     /// CPU shares (relative weight)
     #[arg(short = 'c', long, value_name = "int")]
     pub(crate) cpu_shares: Option<u64>,

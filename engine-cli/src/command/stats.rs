@@ -41,11 +41,11 @@ pub(super) async fn stats(args: Stats, app: App) -> Outcome {
     let shape =
         Shape::of(&LIST, args.format.as_deref(), false, app.config().stats_format.as_deref(), LIST.table);
     let engine = app.engine().await?;
-    let mut streams = streams(&engine, &args).await?;
-    look(&mut streams).await?;
+    let mut stream = stream(&engine, &args).await?;
+    stream.begin().await?;
     tokio::time::sleep(BLINK).await;
     loop {
-        let seen = look(&mut streams).await?;
+        let seen = stream.next().await?;
         let rows: Vec<Row> = seen.iter().map(|stats| row(stats, args.no_trunc)).collect();
         let text = list::render(&LIST, &shape, &rows)?;
         if args.no_stream {
@@ -54,41 +54,19 @@ pub(super) async fn stats(args: Stats, app: App) -> Outcome {
         }
         print(&if std::io::stdout().is_terminal() { [CLEAR, &text].concat() } else { text })?;
         tokio::time::sleep(BEAT).await;
-        // Those that come and go while one looks are part of the picture, unless some were named.
-        if args.containers.is_empty() {
-            refresh(&engine, &args, &mut streams).await?;
-        }
     }
 }
 
-async fn streams(engine: &Engine, args: &Stats) -> Result<Vec<StatsStream>, Error> {
+async fn stream(engine: &Engine, args: &Stats) -> Result<StatsStream, Error> {
+    let containers = engine.containers();
     if args.containers.is_empty() {
-        return engine.containers().stats(args.all).await;
+        return Ok(containers.stats(args.all));
     }
-    let mut streams = Vec::with_capacity(args.containers.len());
+    let mut named = Vec::with_capacity(args.containers.len());
     for name in &args.containers {
-        streams.push(engine.containers().get(name).await?.stats().await?);
+        named.push(containers.get(name).await?);
     }
-    Ok(streams)
-}
-
-/// Takes in those that are new, and lets those go that are gone.
-async fn refresh(engine: &Engine, args: &Stats, streams: &mut Vec<StatsStream>) -> Result<(), Error> {
-    let now = engine.containers().stats(args.all).await?;
-    let mut known = std::mem::take(streams);
-    for stream in now {
-        let same = known.iter().position(|old| old.container().id() == stream.container().id());
-        streams.push(same.map_or(stream, |place| known.swap_remove(place)));
-    }
-    Ok(())
-}
-
-async fn look(streams: &mut [StatsStream]) -> Result<Vec<ContainerStats>, Error> {
-    let mut seen = Vec::with_capacity(streams.len());
-    for stream in streams {
-        seen.push(stream.next().await?);
-    }
-    Ok(seen)
+    containers.stats_of(&named).await
 }
 
 fn row(stats: &ContainerStats, whole: bool) -> Row {

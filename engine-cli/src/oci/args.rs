@@ -62,7 +62,7 @@ pub(super) struct Making {
     /// File to which the number of the first process is written
     #[arg(long)]
     pub(super) pid_file: Option<PathBuf>,
-    /// Do not use pivot_root
+    /// Accepted for runc's sake: pivot_root is used all the same
     #[arg(long)]
     pub(super) no_pivot: bool,
     /// Keep the session keyring of the caller
@@ -94,7 +94,7 @@ pub(super) struct Run {
     /// Do not delete it when it has ended
     #[arg(long)]
     pub(super) keep: bool,
-    /// Do not take in orphans
+    /// Accepted for runc's sake: orphans are taken in all the same
     #[arg(long)]
     pub(super) no_subreaper: bool,
     /// Its name
@@ -200,6 +200,20 @@ pub(super) struct Exec {
     /// Its name, the command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "CONTAINER-ID [COMMAND] [ARG...]")]
     pub(super) words: Vec<String>,
+}
+
+/// Tell what a container uses, and when the kernel kills a process for want of memory
+#[derive(Debug, Parser)]
+pub(super) struct Events {
+    /// How long from one telling to the next
+    #[arg(long, default_value = "5s")]
+    pub(super) interval: String,
+    /// Tell it once
+    #[arg(long)]
+    pub(super) stats: bool,
+    /// Its name
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(super) id: String,
 }
 
 /// List the processes of a container

@@ -103,10 +103,10 @@ fn resize(master: Option<&OwnedFd>) {
     }
 }
 
-/// The exit code. The process becomes this one's child only when the helper that began it has gone.
+/// The exit code.
 fn code(process: &OwnedFd) -> Outcome {
     use std::os::fd::AsFd;
-    for _ in 0..1000 {
+    loop {
         match rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED) {
             Ok(Some(status)) => {
                 let signal = status.terminating_signal().and_then(|signal| u8::try_from(signal).ok());
@@ -117,9 +117,7 @@ fn code(process: &OwnedFd) -> Outcome {
                 });
             }
             Ok(None) | Err(Errno::INTR) => {}
-            Err(Errno::CHILD) => std::thread::sleep(Duration::from_millis(1)),
             Err(e) => return Err(Failure::new(format!("waiting for the process: {e}"))),
         }
     }
-    Err(Failure::new("waiting for the process: it belongs to somebody else"))
 }

@@ -5,8 +5,12 @@
 //! written to the file of `--log`, where callers look for it.
 
 mod args;
+mod events;
+mod exec;
 mod foreground;
 mod log;
+mod processes;
+mod update;
 mod verbs;
 
 use std::ffi::OsStr;
@@ -51,7 +55,7 @@ impl Call {
 pub(crate) fn program(words: &[String]) -> u8 {
     let global = match parse::<Global>("engine oci", words) {
         Ok(Some(global)) => global,
-        Ok(None) => return 0,
+        Ok(None) => return verbs::help().unwrap_or_else(|failure| tell(&Log::default(), &failure)),
         Err(failure) => return tell(&Log::default(), &failure),
     };
     let log = match Log::open(&global) {
@@ -80,24 +84,30 @@ fn tell(log: &Log, failure: &Failure) -> u8 {
     failure.code()
 }
 
-/// Parses the words of a verb; `None` if help was asked for, which is printed then.
+/// Parses words; `None` if help was asked for.
 fn parse<T: CommandFactory + FromArgMatches>(path: &str, words: &[String]) -> Result<Option<T>, Failure> {
     let mut command = manners::prepare(T::command()).bin_name(path);
     match command.try_get_matches_from_mut(words) {
         Ok(matches) => T::from_arg_matches(&matches).map(Some).map_err(|e| Failure::new(first_line(&e))),
-        Err(e) if e.kind() == ErrorKind::DisplayHelp => {
-            render::print(&e.render().to_string())?;
-            Ok(None)
-        }
+        Err(e) if e.kind() == ErrorKind::DisplayHelp => Ok(None),
         Err(e) => Err(Failure::new(first_line(&e))),
     }
 }
 
-/// What clap says, without usage and advice: it goes to a log.
+/// Prints what arguments there are.
+fn print_help<T: CommandFactory>(path: &str) -> Outcome {
+    let help = manners::prepare(T::command()).bin_name(path).render_help();
+    render::print(&help.to_string())?;
+    Ok(0)
+}
+
+/// What clap says, without usage and advice: it goes to a log. A list of what is missing begins on the next line.
 fn first_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let text = text.split("\n\n").next().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::namespaces::Kept;
 use crate::plan::ContainerPlan;
 use crate::sync::{Message, hear, tell};
 use crate::wire::{Cause, Failure, Kind};
-use crate::{hooks, text::Text};
+use crate::{hooks, links, text::Text};
 
 /// What console-socket's reader finds beside the descriptor: any name will do.
 const CONSOLE: &[u8] = b"/dev/ptmx";
@@ -52,6 +52,7 @@ fn await_ready(
     pid: u32,
     console: Option<OwnedFd>,
 ) -> Result<()> {
+    let mut links = plan.spaces.links.as_slice();
     loop {
         let mut fds = [PollFd::new(sync, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -62,7 +63,12 @@ fn await_ready(
         if fds[0].revents().is_empty() {
             return Err(gone());
         }
-        match hear(sync).step("hear", "the container's first process")? {
+        let message = hear(sync).step("hear", "the container's first process")?;
+        if matches!(message, Some(Message::Hooks | Message::Ready)) {
+            // It is in its network namespace by now, and hooks find there what the program will.
+            links::hand_over(core::mem::take(&mut links), pid)?;
+        }
+        match message {
             Some(Message::Console(master, _)) => hand_console(console.as_ref(), &master)?,
             Some(Message::Hooks) => {
                 let state = hooks::state(&plan.hooks.state, "creating", pid);

@@ -9,7 +9,7 @@ use rustix::pipe::PipeFlags;
 
 use crate::failure::{Result, Step, failure};
 use crate::plan::{ContainerPlan, Device, Mount, MountSource};
-use crate::rootfs::{directory, resolve_in};
+use crate::rootfs::{bind, directory, open_path, resolve_in};
 use crate::wire::Cause;
 
 /// Links that programs expect (OCI runtime-spec, config-linux.md, "Default Devices" and "/dev symbolic links").
@@ -43,9 +43,38 @@ pub(crate) fn make(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<()> {
             other = directory(root, parent, false)?;
             other.as_fd()
         };
-        node(parent, name, device)?;
+        if plan.namespaces.has_users() && device.mode & libc::S_IFMT != libc::S_IFIFO {
+            borrow(parent, name, device)?;
+        } else {
+            node(parent, name, device)?;
+        }
     }
     Ok(())
+}
+
+/// Mounts the host's node, as no user namespace may make one: the host's mode and owner hold. It has to be the same
+/// device.
+fn borrow(parent: BorrowedFd<'_>, name: &str, device: &Device) -> Result<()> {
+    let path = device.path.as_str();
+    let theirs = open_path(path).step("open the host's device", path)?;
+    let there = rustix::fs::fstat(&theirs).step("examine", path)?;
+    let kind = FileType::from_raw_mode(device.mode);
+    if FileType::from_raw_mode(there.st_mode) != kind
+        || there.st_rdev != rustix::fs::makedev(device.major, device.minor)
+    {
+        return Err(failure(Cause::Step, Errno::NODEV, "the host has another device at", path));
+    }
+    match rustix::fs::mknodat(parent, name, FileType::RegularFile, Mode::from_raw_mode(0o666), 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).step("make", path),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(parent, name, flags, Mode::empty()).step("open", path)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&place).step("examine", path)?.st_mode) == FileType::Symlink
+    {
+        return Err(failure(Cause::Escape, Errno::LOOP, "a link is at device", path));
+    }
+    bind(theirs.as_fd(), place.as_fd(), path)
 }
 
 /// Makes one node. One that is there already must be the same device, or it is somebody's trap.

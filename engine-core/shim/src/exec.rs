@@ -8,18 +8,22 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
 use crate::builder::{Given, hand_console};
-use crate::control::send_frame;
+use crate::control::{receive_frame, send_frame};
+use crate::execs::Record;
 use crate::failure::{Result, Step, failure};
 use crate::foreign;
 use crate::hub::{Event, Hub, now};
 use crate::identity;
 use crate::init::{self, Begun, Stdio, become_user, guard};
 use crate::journal::{self, Entry};
-use crate::life::{exit_code, pipes, signal};
+use crate::life::{End, exit_code, pipes, signal};
+use crate::mapping;
+use crate::namespaces::USER;
 use crate::plan::{ExecEvents, ExecPlan};
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
+use crate::traits;
 use crate::wire::{Cause, Exit, Failure, Kind, streams};
 
 /// Runs the process. `given` are the pidfd of the container's first process and, where another program runs it, the
@@ -29,27 +33,46 @@ pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, given: Vec<OwnedFd>) {
     let engine = hub.add_client(control, streams::STDIN | streams::STDOUT | streams::STDERR);
     // Opened while the host's files are in reach. What it cannot tell is no reason not to run.
     let journal = plan.events.as_ref().and_then(|events| journal::open_now(&events.journal).ok());
-    match Exec::begin(plan, given, &mut hub, engine, &journal) {
-        Ok(exec) => exec.look_after(&mut hub, &Teller { events: plan.events.as_ref(), journal }),
-        Err(failure) => hub.reply(engine, Kind::Failed, &failure.encode(), None),
+    let teller = Teller { events: plan.events.as_ref(), journal, record: Record::open(plan.record.as_ref()) };
+    match Exec::begin(plan, given, &mut hub, engine, &teller) {
+        Ok(exec) => exec.look_after(&mut hub, &teller),
+        Err(failure) => {
+            teller.failed(&failure.encode());
+            hub.reply(engine, Kind::Failed, &failure.encode(), None);
+        }
     }
     hub.farewell();
 }
 
-/// Who tells of the process in the journal of events.
+/// Who tells of the process, in the journal of events and in its record.
 struct Teller<'a> {
     events: Option<&'a ExecEvents>,
     journal: Option<OwnedFd>,
+    record: Record,
 }
 
 impl Teller<'_> {
-    fn started(&self) {
+    fn started(&self, pid: u32) {
+        self.record.began(pid);
         if let Some(events) = self.events {
             self.tell(events, &events.start, &events.attributes);
         }
     }
 
+    /// It could not begin.
+    fn failed(&self, failure: &[u8]) {
+        let code = Failure::decode(failure).map_or(255, |failure| End::of(failure).code);
+        self.record.ended(code, now());
+    }
+
+    /// For a child, which has no business with the host's files.
+    fn close_in_child(&self) {
+        sys::close_in_child(&self.journal);
+        self.record.close_in_child();
+    }
+
     fn ended(&self, code: i32) {
+        self.record.ended(code, now());
         if let Some(events) = self.events {
             let mut attributes = Text::default();
             attributes.push(&events.attributes).push(if events.attributes.is_empty() { "" } else { "," });
@@ -94,7 +117,7 @@ impl Exec {
         given: Vec<OwnedFd>,
         hub: &mut Hub,
         engine: u32,
-        journal: &Option<OwnedFd>,
+        teller: &Teller<'_>,
     ) -> Result<Exec> {
         let mut given = given.into_iter();
         let mut next =
@@ -109,7 +132,7 @@ impl Exec {
         };
         let (process, pid, ours) = match &plan.program {
             Some(program) => foreign::enter(plan, program, &next()?, stdio)?,
-            None => enter(plan, target, stdio, None, journal)?,
+            None => enter(plan, target, stdio, None, Some(teller))?,
         };
         hub.set_input(stdin, true);
         let takes_input = plan.stdin;
@@ -166,6 +189,7 @@ impl Exec {
         let failure = self.failure.take().unwrap_or_else(|| {
             failure(Cause::Step, Errno::SRCH, "the process ended before it began", "").encode()
         });
+        teller.failed(&failure);
         hub.reply(self.engine, Kind::Failed, &failure, None);
     }
 
@@ -192,7 +216,7 @@ impl Exec {
                 }
                 if self.failure.is_none() {
                     self.started = true;
-                    teller.started();
+                    teller.started(self.pid);
                     hub.reply(self.engine, Kind::Started, &self.pid.to_be_bytes(), None);
                     // Only now is anything read of it, so that nothing it says overtakes the news that it began.
                     match core::mem::replace(&mut self.outputs, Outputs::None) {
@@ -208,12 +232,13 @@ impl Exec {
 
 /// Runs the process of a caller who looks after it by itself. `descriptors` are those that came with the plan.
 pub(crate) fn run_direct(control: &OwnedFd, plan: &ExecPlan, descriptors: Vec<OwnedFd>) {
-    let told = match begin_direct(plan, descriptors) {
-        Ok(pid) => send_frame(control, Kind::Started, &pid.to_be_bytes(), &[]),
+    // Nobody is left to be told that nobody is left.
+    let _ = match begin_direct(plan, descriptors) {
+        // It stays the process's parent until the caller knows that, and goes.
+        Ok(pid) => send_frame(control, Kind::Started, &pid.to_be_bytes(), &[])
+            .and_then(|()| receive_frame(control).map(drop)),
         Err(failure) => send_frame(control, Kind::Failed, &failure.encode(), &[]),
     };
-    // Nobody is left to be told that nobody is left.
-    let _ = told;
 }
 
 fn begin_direct(plan: &ExecPlan, descriptors: Vec<OwnedFd>) -> Result<u32> {
@@ -221,7 +246,7 @@ fn begin_direct(plan: &ExecPlan, descriptors: Vec<OwnedFd>) -> Result<u32> {
     let Given { first: target, stdio, preserved, console } = Given::sort(descriptors, preserved)?;
     // Closed at once for one that has a terminal: callers read a pipe to its end before they go on.
     let stdio = (!plan.process.terminal).then_some(stdio);
-    let (_process, pid, sync) = enter(plan, target, stdio, Some(preserved), &None)?;
+    let (_process, pid, sync) = enter(plan, target, stdio, Some(preserved), None)?;
     loop {
         match hear(&sync) {
             Ok(Some(Message::Console(master, _))) => hand_console(console.as_ref(), &master)?,
@@ -243,12 +268,13 @@ fn enter(
     target: OwnedFd,
     stdio: Option<Stdio>,
     direct: Option<Vec<OwnedFd>>,
-    journal: &Option<OwnedFd>,
+    teller: Option<&Teller<'_>>,
 ) -> Result<Begun> {
     // While the host's files are in reach. The process inherits the one, and joins the group by itself.
     if let Some(adjustment) = plan.process.oom_score_adj {
         init::adjust_oom_score(adjustment)?;
     }
+    traits::begin_on(&plan.process)?;
     let born = init::open_born(&plan.cgroup)?;
     let mut groups = Vec::with_capacity(plan.cgroup.join.len());
     for file in &plan.cgroup.join {
@@ -267,8 +293,10 @@ fn enter(
     match sys::clone(0, born.as_ref().map(AsFd::as_fd)).step("clone", "the process")? {
         Forked::Child => {
             drop(ours);
-            // The child is in sight of the container, which has no business with the host's files.
-            sys::close_in_child(journal);
+            // The child is in sight of the container.
+            if let Some(teller) = teller {
+                teller.close_in_child();
+            }
             let failure = become_program(plan, stdio, &joining, &mut theirs, direct);
             let _ = tell(&theirs, &Message::Failed(failure.encode()));
             sys::exit(255);
@@ -312,9 +340,13 @@ fn prepare(
     for group in &joining.groups {
         rustix::io::write(group, b"0").step("join", "the container's cgroup")?;
     }
+    traits::go_on(&plan.process)?;
     if joining.namespace != 0 {
         sys::setns(joining.target.as_fd(), joining.namespace)
             .step("enter", "the container's cgroup namespace")?;
+    }
+    if plan.namespaces & USER != 0 {
+        mapping::become_root()?;
     }
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step("open", "/")?;
     let stdio = match stdio {

@@ -9,8 +9,10 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
 use crate::failure::{Result, Step};
-use crate::rootfs::{attach, open_path};
+use crate::plan::Mount;
+use crate::rootfs::{RDONLY, attach, open_path};
 use crate::text::Text;
+use crate::{copy_up, sys};
 
 /// A new detached mount of a file system.
 pub(crate) fn filesystem(
@@ -34,6 +36,33 @@ pub(crate) fn filesystem(
     // The bits of MOUNT_ATTR_* fit 32, as fsmount(2) takes them.
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).step("mount", target)
+}
+
+/// A file system in memory with the permissions of the directory it covers, unless it is given some; with
+/// [`copy_up`](Mount::copy_up) all that lies there is in it too.
+pub(crate) fn covering(
+    covered: OwnedFd,
+    source: &str,
+    parameters: &[(String, Option<String>)],
+    attributes: u64,
+    mount: &Mount,
+) -> Result<OwnedFd> {
+    let target = &mount.target;
+    let mode = rustix::fs::fstat(&covered).step("examine", target)?.st_mode & 0o7777;
+    let mut text = String::new();
+    (0..4).rev().for_each(|digit| text.push(char::from(b'0' + (mode >> (3 * digit) & 7) as u8)));
+    // Of two that say the same the later counts.
+    let given = parameters.iter().cloned();
+    let parameters: Vec<_> = [(String::from("mode"), Some(text))].into_iter().chain(given).collect();
+    if !mount.copy_up {
+        return filesystem("tmpfs", source, &parameters, attributes, target);
+    }
+    let tree = filesystem("tmpfs", source, &parameters, attributes & !RDONLY, target)?;
+    copy_up::copy(covered.as_fd(), tree.as_fd()).step("copy what lies at", target)?;
+    if attributes & RDONLY != 0 {
+        sys::mount_setattr(tree.as_fd(), false, RDONLY, 0, 0).step("make read-only", target)?;
+    }
+    Ok(tree)
 }
 
 /// An overlay, attached at `at`.

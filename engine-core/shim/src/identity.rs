@@ -10,6 +10,7 @@ use crate::devices::read_bounded;
 use crate::failure::{Result, Step, failure};
 use crate::plan::{Capabilities, Process};
 use crate::sys;
+use crate::traits;
 use crate::users::{self, Identity, MAX_FILE};
 use crate::wire::Cause;
 
@@ -32,6 +33,7 @@ pub(crate) fn look_up(root: BorrowedFd<'_>, process: &Process) -> Result<Identit
 
 /// Sets limits and identity. What the program may do is left to [`confine`].
 pub(crate) fn assume(process: &Process, identity: &Identity) -> Result<()> {
+    traits::assume(process)?;
     for (resource, soft, hard) in &process.rlimits {
         set_rlimit(*resource, *soft, *hard)?;
     }
@@ -45,6 +47,7 @@ pub(crate) fn assume(process: &Process, identity: &Identity) -> Result<()> {
 /// Takes away all that the program is not to have. Nothing but to become the program may follow: the filter is the
 /// program's, and need not allow what this program does.
 pub(crate) fn confine(process: &Process) -> Result<()> {
+    traits::label(process)?;
     // A capability that is not in the caller's own permitted set cannot be given; runc leaves it out as well.
     let may = rustix::thread::capabilities(None).step("read capabilities", "")?.permitted.bits();
     if process.no_new_privileges {

@@ -11,14 +11,15 @@ use rustix::process::{DumpableBehavior, Signal};
 
 use crate::command::{Command, enter_directory};
 use crate::failure::{Result, Step, failure};
+use crate::life::give_up;
 use crate::namespaces::Kept;
 use crate::plan::{Cgroup, ContainerPlan, Hooks, Process};
-use crate::rootfs::{Rootfs, resolve_in};
+use crate::rootfs::{self, Rootfs, resolve_in};
 use crate::sync::{self, Message, hear, tell};
 use crate::sys::Forked;
 use crate::text::Text;
 use crate::wire::Cause;
-use crate::{console, devices, hooks, identity, reaper, sys};
+use crate::{console, devices, hooks, identity, mapping, namespaces, reaper, sys};
 
 /// The ends of the streams that the program gets. A terminal is opened in the container instead.
 pub(crate) struct Stdio {
@@ -48,19 +49,34 @@ pub(crate) fn spawn(
 ) -> Result<Begun> {
     let (ours, mut theirs) = sync::pair().step("make", "a socket pair")?;
     let born = open_born(&plan.cgroup)?;
-    match sys::clone(kept.to_make(&plan.namespaces), born.as_ref().map(AsFd::as_fd))
-        .step("clone", "the container's first process")?
-    {
+    let users = plan.namespaces.has_users();
+    let sources = rootfs::open_early(&plan.mounts, users, kept.users())?;
+    if users {
+        mapping::hand_over(stdio.as_ref(), &plan.spaces.users)?;
+    }
+    let (namespaces, group) = (kept.to_make(&plan.namespaces), born.as_ref().map(AsFd::as_fd));
+    let cloned = match kept.come_first() {
+        true => mapping::clone_inside(kept, namespaces, group)?,
+        false => sys::clone(namespaces, group).step("clone", "the container's first process")?,
+    };
+    match cloned {
         Forked::Child => {
             drop(ours);
-            let failure = match build(plan, kept, stdio, &mut theirs, waiting) {
+            let failure = match build(plan, kept, (stdio, sources), &mut theirs, waiting) {
                 Ok(command) => command.exec(),
                 Err(failure) => failure,
             };
             let _ = tell(&theirs, &Message::Failed(failure.encode()));
             sys::exit(255);
         }
-        Forked::Parent(pidfd, pid) => Ok((pidfd, pid, ours)),
+        Forked::Parent(pidfd, pid) => {
+            // Whoever waits for it must not wait for itself.
+            drop(theirs);
+            if users {
+                mapping::settle(plan, pid, &ours).map_err(|failure| give_up(&pidfd, Some(&ours), failure))?;
+            }
+            Ok((pidfd, pid, ours))
+        }
     }
 }
 
@@ -68,18 +84,24 @@ pub(crate) fn spawn(
 fn build(
     plan: &ContainerPlan,
     kept: &Kept,
-    stdio: Option<Stdio>,
+    (stdio, sources): (Option<Stdio>, Vec<(usize, OwnedFd)>),
     sync: &mut OwnedFd,
     waiting: Option<Waiting>,
 ) -> Result<Command> {
     guard()?;
-    // By the host's numbers, which the host's procfs still shows.
-    let pid = if plan.hooks == Hooks::default() { 0 } else { own_number()? };
+    // Hooks that run in the container are told its number there.
+    let pid = if plan.hooks == Hooks::default() { 0 } else { own_number() };
     join_cgroup(&plan.cgroup.join)?;
-    if let Some(adjustment) = plan.process.oom_score_adj {
+    let users = plan.namespaces.has_users();
+    if users {
+        wait_for_go(sync)?;
+    } else if let Some(adjustment) = plan.process.oom_score_adj {
         adjust_oom_score(adjustment)?;
     }
-    kept.enter()?;
+    namespaces::own_clocks(&plan.namespaces, &plan.spaces.clocks)?;
+    if !kept.come_first() {
+        kept.enter()?;
+    }
     // Only now: a cgroup namespace begins at the group that the process is in.
     let cgroup_namespace = plan.namespaces.new & libc::CLONE_NEWCGROUP as u32;
     if cgroup_namespace != 0 {
@@ -93,7 +115,10 @@ fn build(
     }
     // Without a cgroup namespace a hierarchy would show the host's groups: the container's own are shown instead.
     let groups = if cgroup_namespace == 0 { plan.cgroup.dirs.as_slice() } else { &[] };
-    let mut rootfs = Rootfs::mount(&plan.root, &plan.mounts, &plan.run_dir, groups)?;
+    let mut rootfs = Rootfs::mount(&plan.root, &plan.mounts, &plan.run_dir, groups, sources)?;
+    if users {
+        mapping::become_root()?;
+    }
     for (place, mount) in plan.mounts.iter().enumerate() {
         rootfs.add(place, mount)?;
     }
@@ -160,8 +185,13 @@ pub(crate) fn leave_alone() -> Result<()> {
     rustix::process::set_parent_process_death_signal(None).step("stop ending with", "the builder")
 }
 
+/// The number of this process in its own namespace.
+fn own_number() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
 /// The number of this process, as the procfs shows it that is mounted now.
-pub(crate) fn own_number() -> Result<u32> {
+pub(crate) fn shown_number() -> Result<u32> {
     let link = rustix::fs::readlinkat(CWD, "/proc/self", Vec::new()).step("read", "/proc/self")?;
     let number = core::str::from_utf8(link.to_bytes()).ok().and_then(|number| number.parse().ok());
     number.ok_or(Errno::INVAL).step("read", "/proc/self")
@@ -276,12 +306,15 @@ pub(crate) fn become_user(
 /// terminal keeps its group.
 fn own(stream: &OwnedFd, terminal: bool, identity: &crate::users::Identity) -> Result<()> {
     let kind = rustix::fs::fstat(stream).step("examine", "a standard stream")?.st_mode;
-    if identity.uid != 0 && (terminal || FileType::from_raw_mode(kind) == FileType::Fifo) {
-        let gid = (!terminal).then_some(Gid::from_raw(identity.gid));
-        rustix::fs::fchown(stream, Some(Uid::from_raw(identity.uid)), gid)
-            .step("give to the user", "a standard stream")?;
+    if identity.uid == 0 || !(terminal || FileType::from_raw_mode(kind) == FileType::Fifo) {
+        return Ok(());
     }
-    Ok(())
+    let gid = (!terminal).then_some(Gid::from_raw(identity.gid));
+    match rustix::fs::fchown(stream, Some(Uid::from_raw(identity.uid)), gid) {
+        // A user namespace has no say in what belongs to nobody in it.
+        Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::OVERFLOW) => Ok(()),
+        result => result.step("give to the user", "a standard stream"),
+    }
 }
 
 /// Blocks until the monitor says so. If the monitor is gone there is nothing to become.

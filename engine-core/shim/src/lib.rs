@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod clock;
 pub mod control;
+pub mod execs;
 pub mod journal;
 pub mod plan;
 pub mod record;
@@ -31,6 +32,8 @@ mod client;
 mod command;
 #[cfg(feature = "program")]
 mod console;
+#[cfg(feature = "program")]
+mod copy_up;
 #[cfg(feature = "program")]
 mod devices;
 #[cfg(feature = "program")]
@@ -58,7 +61,11 @@ mod init;
 #[cfg(feature = "program")]
 mod life;
 #[cfg(feature = "program")]
+mod links;
+#[cfg(feature = "program")]
 mod log;
+#[cfg(feature = "program")]
+mod mapping;
 #[cfg(feature = "program")]
 mod monitor;
 #[cfg(feature = "program")]
@@ -79,6 +86,8 @@ mod sys;
 mod teardown;
 #[cfg(feature = "program")]
 mod theirs;
+#[cfg(feature = "program")]
+mod traits;
 
 /// The helper program, static, for this architecture.
 #[cfg(feature = "embedded")]

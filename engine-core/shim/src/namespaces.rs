@@ -15,35 +15,55 @@ use crate::text::Text;
 /// To join it is for children only: the monitor does it before there is one.
 pub(crate) const PID: u32 = libc::CLONE_NEWPID as u32;
 pub(crate) const NET: u32 = libc::CLONE_NEWNET as u32;
+pub(crate) const USER: u32 = libc::CLONE_NEWUSER as u32;
 /// It begins at the group of the process that makes it: the container's own process does, once it is in its group.
 const CGROUP: u32 = libc::CLONE_NEWCGROUP as u32;
+/// What its clocks say can be set only while nobody is in it: the container's own process makes it, and then enters.
+const TIME: u32 = 0x80;
 
 /// The namespaces of a container that are known before it is built.
 pub(crate) struct Kept {
+    /// That of users first, as the others may be joined by its right.
     joined: Vec<(u32, OwnedFd)>,
     net: Option<OwnedFd>,
+    /// The container's users are others than this process's.
+    users: bool,
 }
 
 impl Kept {
     /// Opens those to join.
     pub(crate) fn open(plan: &Namespaces) -> Result<Kept> {
         let mut joined = Vec::with_capacity(plan.join.len());
+        let users = plan.has_users();
         for (kind, path) in &plan.join {
             let namespace = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .step("open namespace", path)?;
             match *kind {
-                PID => sys::setns(namespace.as_fd(), PID).step("join namespace", path)?,
+                USER => joined.insert(0, (USER, namespace)),
+                PID if !users => sys::setns(namespace.as_fd(), PID).step("join namespace", path)?,
                 kind => joined.push((kind, namespace)),
             }
         }
-        Ok(Kept { joined, net: None })
+        Ok(Kept { joined, net: None, users })
+    }
+
+    /// Whether the container's first process is to be cloned from within those that are there already. One in a user
+    /// namespace of its own has no right to enter the host's, and cannot be moved to the one that it joins when its
+    /// other namespaces are made.
+    pub(crate) fn come_first(&self) -> bool {
+        self.users && !(self.joined.is_empty() && self.net.is_none())
+    }
+
+    /// The user namespace to join.
+    pub(crate) fn users(&self) -> Option<BorrowedFd<'_>> {
+        self.joined.first().filter(|(kind, _)| *kind == USER).map(|(_, namespace)| namespace.as_fd())
     }
 
     /// For a container that another program builds, which joins namespaces by itself: its own network namespace is made
     /// here, so that it stays.
     pub(crate) fn made(plan: &Namespaces) -> Result<Kept> {
         if plan.new & NET == 0 {
-            return Ok(Kept { joined: Vec::new(), net: None });
+            return Ok(Kept { joined: Vec::new(), net: None, users: false });
         }
         let open = || {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -53,13 +73,13 @@ impl Kept {
         sys::unshare(NET).step("make", "a network namespace")?;
         let net = open();
         sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
-        Ok(Kept { joined: Vec::new(), net: Some(net?) })
+        Ok(Kept { joined: Vec::new(), net: Some(net?), users: false })
     }
 
     /// Those that the container's first process is to be cloned into.
     pub(crate) fn to_make(&self, plan: &Namespaces) -> u32 {
         let kept = if self.net.is_some() { NET } else { 0 };
-        plan.new & !CGROUP & !kept
+        plan.new & !(CGROUP | TIME | kept)
     }
 
     /// Keeps the network namespace that the process `pid` was cloned into.
@@ -79,7 +99,7 @@ impl Kept {
         self.net.as_ref().map(AsFd::as_fd)
     }
 
-    /// Moves this process, the container's first, to those that are there already.
+    /// Moves this process, the container's first or the one that clones it, to those that are there already.
     pub(crate) fn enter(&self) -> Result<()> {
         for (kind, namespace) in &self.joined {
             sys::setns(namespace.as_fd(), *kind).step("join", "a namespace")?;
@@ -89,4 +109,20 @@ impl Kept {
             None => Ok(()),
         }
     }
+}
+
+/// Moves this process to a time namespace of its own, if there is to be one, with clocks ahead by `offsets`.
+pub(crate) fn own_clocks(plan: &Namespaces, offsets: &str) -> Result<()> {
+    if plan.new & TIME == 0 {
+        return Ok(());
+    }
+    sys::unshare(TIME).step("make", "a time namespace")?;
+    let open =
+        |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).step("open", path);
+    if !offsets.is_empty() {
+        let file = open("/proc/self/timens_offsets", OFlags::WRONLY)?;
+        rustix::io::write(&file, offsets.as_bytes()).step("set the clocks by", offsets)?;
+    }
+    let namespace = open("/proc/self/ns/time_for_children", OFlags::RDONLY)?;
+    sys::setns(namespace.as_fd(), TIME).step("enter", "the container's time namespace")
 }

@@ -74,6 +74,8 @@ pub struct ContainerPlan {
     /// Another program builds the container. What it is given is made of the root, the namespaces to join and the
     /// mounts here, whose targets are below its bundle then; all else is in its own configuration.
     pub program: Option<Program>,
+    /// What its namespaces of users, of clocks and of the network have.
+    pub spaces: Spaces,
 }
 
 /// A program that builds containers, with the command line of runc.
@@ -98,6 +100,29 @@ pub struct Program {
     pub delete: Option<Hook>,
     /// The directory of what it remembers, which is empty then.
     pub state: String,
+}
+
+/// What a container has in its namespaces of users, of clocks and of the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spaces {
+    /// Users and groups, as `/proc/PID/uid_map` and `gid_map` take them; empty without a user namespace of its own.
+    pub users: Mapping,
+    /// How far its clocks are ahead, as `/proc/self/timens_offsets` takes it.
+    pub clocks: String,
+    /// Links of the host that it is given, each with its name there.
+    pub links: Vec<(String, String)>,
+}
+
+/// A mapping of users and groups, in lines of `/proc/PID/uid_map`; for a mount it may be empty, which stands for that of
+/// the user namespace that the container joins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// Users.
+    pub uids: String,
+    /// Groups.
+    pub gids: String,
+    /// The host's numbers of the container's root: user and group.
+    pub root: (u32, u32),
 }
 
 /// A process whose caller looks after it by itself. Descriptors come with the plan: the three streams, those to
@@ -209,8 +234,19 @@ pub struct ExecPlan {
     pub events: Option<ExecEvents>,
     /// Its caller looks after the process by itself.
     pub direct: Option<Direct>,
+    /// What is kept of it for whoever asks.
+    pub record: Option<ExecRecord>,
     /// Another program runs it. The container's root directory comes with the plan as well then.
     pub program: Option<Program>,
+}
+
+/// What is kept of a process in a container; see [`execs`](crate::execs).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRecord {
+    /// The file.
+    pub path: String,
+    /// What the process is, in one line.
+    pub description: String,
 }
 
 /// What the events of a process in a container say; see [`journal`](crate::journal).
@@ -246,6 +282,14 @@ pub struct Namespaces {
     pub new: u32,
     /// Those to join: flag and file.
     pub join: Vec<(u32, String)>,
+}
+
+impl Namespaces {
+    /// Whether the container's users are others than the host's: its user namespace is its own, or joined.
+    pub fn has_users(&self) -> bool {
+        const USER: u32 = 0x1000_0000;
+        self.new & USER != 0 || self.join.iter().any(|(kind, _)| *kind == USER)
+    }
 }
 
 /// A root file system.
@@ -288,6 +332,10 @@ pub struct Mount {
     pub propagation: u32,
     /// The engine itself asked for it, so that nothing on the way to the target may be a symbolic link.
     pub system: bool,
+    /// What lies at the target is copied into it: a new file system in memory.
+    pub copy_up: bool,
+    /// Its files belong to whom this mapping says, those of the mounts below it too if so said.
+    pub idmap: Option<(Mapping, bool)>,
 }
 
 /// Changes to the attributes of a mount, as `MOUNT_ATTR_*`.
@@ -389,6 +437,44 @@ pub struct Process {
     pub umask: Option<u32>,
     /// The user, the group and further groups by number alone. The names above are not looked at then.
     pub ids: Option<(u32, u32, Vec<u32>)>,
+    /// What few programs ask for.
+    pub traits: Option<Traits>,
+}
+
+/// What the kernel knows of a program that few ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traits {
+    /// For sched_setattr(2).
+    pub scheduler: Option<Scheduler>,
+    /// For ioprio_set(2).
+    pub io_priority: Option<u16>,
+    /// For personality(2).
+    pub personality: Option<u32>,
+    /// For set_mempolicy(2): mode and flags, and the nodes as bits.
+    pub memory_policy: Option<(u32, Vec<u64>)>,
+    /// The processors as bits on which a process is that joins the container, before it is in its group.
+    pub first_processors: Vec<u64>,
+    /// Likewise when it is.
+    pub processors: Vec<u64>,
+    /// The profile of AppArmor.
+    pub apparmor: String,
+    /// The label of SELinux.
+    pub selinux: String,
+}
+
+/// How a program shares the processors, as sched_setattr(2) takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Of those that share fairly.
+    pub nice: i32,
+    /// Of those of real time.
+    pub priority: u32,
+    /// Of those with deadlines, in nanoseconds: run time, deadline, period.
+    pub deadline: [u64; 3],
 }
 
 /// Capability sets, a bit each.

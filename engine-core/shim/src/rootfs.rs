@@ -13,8 +13,9 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::failure::{Result, Step, failure};
-use crate::filesystem::{filesystem, overlay};
+use crate::filesystem::{covering, filesystem, overlay};
 use crate::held;
+use crate::mapping;
 use crate::plan::{Attributes, CgroupMount, Mount, MountSource, Root, RootSource};
 use crate::sys;
 use crate::wire::Cause;
@@ -24,7 +25,7 @@ pub(crate) const MS_SLAVE: u32 = 1 << 19;
 const MS_SHARED: u32 = 1 << 20;
 /// As in mount(2), in a propagation: for the mounts below too.
 const MS_REC: u32 = 1 << 14;
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+pub(crate) const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// A chain of symbolic links to a file that is not there is followed so far.
 const MAX_LINKS: usize = 8;
 
@@ -35,7 +36,7 @@ pub(crate) struct Rootfs {
     proc: Option<OwnedFd>,
     /// An empty read-only directory, made when the first directory is hidden.
     empty: Option<OwnedFd>,
-    /// The sources of mounts that are shared with the host, each with its place in the plan.
+    /// The sources of mounts that had to be opened before the others, each with its place in the plan.
     shared: Vec<(usize, OwnedFd)>,
     /// Copies of the container's groups, where it has no cgroup namespace that hides the others.
     groups: Vec<OwnedFd>,
@@ -44,9 +45,15 @@ pub(crate) struct Rootfs {
 impl Rootfs {
     /// Mounts the root file system of `plan` at the directory `at` of this process's own mount namespace. `mounts`
     /// are those that will be [added](Rootfs::add). `groups` are the directories of the container's groups, if it has
-    /// no cgroup namespace.
-    pub(crate) fn mount(plan: &Root, mounts: &[Mount], at: &str, groups: &[String]) -> Result<Rootfs> {
-        let shared = open_shared(mounts)?;
+    /// no cgroup namespace. `early` are the sources that were [opened](open_early) before this process was.
+    pub(crate) fn mount(
+        plan: &Root,
+        mounts: &[Mount],
+        at: &str,
+        groups: &[String],
+        early: Vec<(usize, OwnedFd)>,
+    ) -> Result<Rootfs> {
+        let shared = if early.is_empty() { open_shared(mounts)? } else { early };
         let shows_groups = mounts.iter().any(|mount| matches!(mount.source, MountSource::Cgroups(_)));
         let groups = match shows_groups {
             true => groups.iter().map(|path| open_source(path, false)).collect::<Result<_>>()?,
@@ -79,7 +86,10 @@ impl Rootfs {
         let attributes = mount.attributes.set | mount.attributes_below.set;
         match &mount.source {
             MountSource::Filesystem { kind, source, parameters } => {
-                let tree = filesystem(kind, source, parameters, attributes, &mount.target)?;
+                let tree = match self.covered(kind, parameters, mount)? {
+                    Some(covered) => covering(covered, source, parameters, attributes, mount)?,
+                    None => filesystem(kind, source, parameters, attributes, &mount.target)?,
+                };
                 let propagation = mount.propagation & !MS_REC;
                 set_attributes(tree.as_fd(), false, Attributes::default(), propagation, &mount.target)?;
                 let target = self.directory(&mount.target, mount.system)?;
@@ -160,6 +170,24 @@ impl Rootfs {
         let tree = clone_of(group.as_fd(), false).step("open", name)?;
         set_attributes(tree.as_fd(), false, Attributes { set: attributes, clear: 0 }, 0, name)?;
         Ok(tree)
+    }
+
+    /// The directory that a new file system in memory will cover, if what that is like depends on it.
+    fn covered(
+        &self,
+        kind: &str,
+        parameters: &[(String, Option<String>)],
+        mount: &Mount,
+    ) -> Result<Option<OwnedFd>> {
+        let has_mode = parameters.iter().any(|(name, _)| name == "mode");
+        if kind != "tmpfs" || has_mode && !mount.copy_up {
+            return Ok(None);
+        }
+        match self.resolve(&mount.target, PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
+            Ok(directory) => Ok(Some(directory)),
+            // Whoever makes the directory says what is wrong with the path.
+            Err(_) => Ok(None),
+        }
     }
 
     /// Hides `path`, if it is there.
@@ -280,7 +308,7 @@ pub(crate) fn mount_root(source: &RootSource, at: &str) -> Result<OwnedFd> {
     }
 }
 
-const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+pub(crate) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 pub(crate) fn open_path(path: &str) -> rustix::io::Result<OwnedFd> {
@@ -334,6 +362,34 @@ fn open_shared(mounts: &[Mount]) -> Result<Vec<(usize, OwnedFd)>> {
         }
     }
     Ok(shared)
+}
+
+/// The sources of the mounts of a container whose users are others than the host's, or that has mounts with owners of
+/// their own: only the host's root may open the ones and map the others. Nothing if there are none. `joined` is the user
+/// namespace that it joins.
+pub(crate) fn open_early(
+    mounts: &[Mount],
+    users: bool,
+    joined: Option<BorrowedFd<'_>>,
+) -> Result<Vec<(usize, OwnedFd)>> {
+    let mut sources = Vec::new();
+    if !users && mounts.iter().all(|mount| mount.idmap.is_none()) {
+        return Ok(sources);
+    }
+    for (place, mount) in mounts.iter().enumerate() {
+        let MountSource::Bind { path, recursive } = &mount.source else { continue };
+        let tree = open_source(path, *recursive)?;
+        if mount.propagation & MS_SHARED == 0 {
+            // As it is for those that are opened when nothing travels to the host any more.
+            sys::mount_setattr(tree.as_fd(), true, 0, 0, MS_SLAVE)
+                .step("set the propagation of the mount at", &mount.target)?;
+        }
+        if let Some(idmap) = &mount.idmap {
+            mapping::apply(tree.as_fd(), idmap, joined, &mount.target)?;
+        }
+        sources.push((place, tree));
+    }
+    Ok(sources)
 }
 
 /// How mounts travel at a mount and below it, and at the mount alone.

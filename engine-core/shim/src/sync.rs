@@ -14,7 +14,7 @@ pub(crate) enum Message {
     Console(OwnedFd, OwnedFd),
     /// From the process: it is time for the hooks of the runtime's side. Answered by [`Message::Go`].
     Hooks,
-    /// From a process that has another program build the container: the first process of that, and its number.
+    /// From a process that stands between: the process that it has begun, and the number of that.
     Born(OwnedFd, u32),
     /// From the process: all is built.
     Ready,

@@ -10,6 +10,8 @@ use core::ptr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 
+use crate::plan::Scheduler;
+
 fn check(result: libc::c_long) -> Result<libc::c_long> {
     if result >= 0 {
         return Ok(result);
@@ -43,6 +45,9 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+/// With it a [clone] is a child of this process's parent, which is told of its end.
+pub(crate) const SIBLING: u32 = libc::CLONE_PARENT as u32;
+
 /// A copy of this process in new namespaces, the `CLONE_NEW*` flags, and in the group whose directory is `cgroup`.
 /// See clone(2).
 pub(crate) fn clone(namespaces: u32, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
@@ -53,7 +58,7 @@ pub(crate) fn clone(namespaces: u32, cgroup: Option<BorrowedFd<'_>>) -> Result<F
         flags: u64::from(namespaces) | libc::CLONE_PIDFD as u64 | into,
         cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: if namespaces & SIBLING != 0 { 0 } else { libc::SIGCHLD as u64 },
         ..CloneArgs::default()
     };
     // SAFETY: `args` and `pidfd` live and the group's descriptor is open until the call returns. Without CLONE_VM and with no stack given it is a fork:
@@ -122,16 +127,26 @@ pub(crate) fn mount_setattr(
     clear: u64,
     propagation: u32,
 ) -> Result<()> {
-    let attr = MountAttr { set, clear, propagation: propagation.into(), userns_fd: 0 };
+    set_mount(fd, recursive, &MountAttr { set, clear, propagation: propagation.into(), userns_fd: 0 })
+}
+
+/// Maps the owners of what the mount `fd` shows as the user namespace `users` does. See mount_setattr(2).
+pub(crate) fn map_mount(fd: BorrowedFd<'_>, recursive: bool, users: BorrowedFd<'_>) -> Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let userns_fd = users.as_raw_fd() as u64;
+    set_mount(fd, recursive, &MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns_fd })
+}
+
+fn set_mount(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is an empty C string, `attr` lives until the call returns and its size is passed along.
+    // SAFETY: the path is an empty C string, the descriptors are open and `attr` lives until the call returns and its size is passed along.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             fd.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     })
@@ -217,6 +232,56 @@ pub(crate) fn set_identity(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
     // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// The arguments of sched_setattr(2), as of Linux 3.14.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    deadline: [u64; 3],
+}
+
+/// Says how this process shares the processors. See sched_setattr(2).
+pub(crate) fn set_scheduler(scheduler: &Scheduler) -> Result<()> {
+    let Scheduler { policy, flags, nice, priority, deadline } = scheduler.clone();
+    let size = size_of::<SchedAttr>() as u32;
+    let attr = SchedAttr { size, policy, flags, nice, priority, deadline };
+    // SAFETY: `attr` lives until the call returns and says its own size.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// Says on which processors this process may be. See sched_setaffinity(2).
+pub(crate) fn set_processors(processors: &[u64]) -> Result<()> {
+    let size = size_of_val(processors);
+    // SAFETY: the pointer and the size are those of one slice.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, processors.as_ptr()) }).map(drop)
+}
+
+/// Says how soon this process is served by disks. See ioprio_set(2).
+pub(crate) fn set_io_priority(priority: u16) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    // SAFETY: takes integers.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, libc::c_int::from(priority)) })
+        .map(drop)
+}
+
+/// Says from which nodes this process gets its memory. See set_mempolicy(2).
+pub(crate) fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
+    // The kernel takes one bit less than it is told.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    let nodes = if nodes.is_empty() { ptr::null() } else { nodes.as_ptr() };
+    // SAFETY: the pointer is null or that of a slice of as many bits, of which the last word is read whole at most.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes, bits) }).map(drop)
+}
+
+/// Sets the execution domain. See personality(2).
+pub(crate) fn set_personality(personality: u32) -> Result<()> {
+    // SAFETY: takes an integer.
+    check(unsafe { libc::syscall(libc::SYS_personality, libc::c_ulong::from(personality)) }).map(drop)
 }
 
 /// Sets the file mode creation mask.

@@ -1,7 +1,7 @@
 //! Another process in a running container.
 
 use super::plan::Prepared;
-use super::{Container, facts, files, plan, reconcile, sharing};
+use super::{Container, execs, facts, files, plan, reconcile, sharing};
 use crate::error::Result;
 use crate::id::random_hex;
 use crate::journal;
@@ -22,7 +22,8 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
     let prepared =
         Prepared { row: &row, config: config.as_ref(), hostname: &hostname, mounts, files, joined };
     let (process, seccomp) = prepared.exec(parts, &exec)?;
-    let (id, command) = (random_hex::<32>()?, exec.command.join(" "));
+    let id = exec.id.clone().map_or_else(random_hex::<32>, Ok)?;
+    let command = exec.command.join(" ");
     let mut attributes = facts::attributes(&row.record, &row.name);
     attributes.insert("execID".to_owned(), id.clone());
     let events = ExecEvents {
@@ -40,6 +41,7 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
         terminal_size: exec.terminal_size,
         detach: exec.detach,
         events: Some(events),
+        record: Some(execs::record(&id, &exec)?),
     };
     parts.runtime.exec(&reconcile::place(parts, &row), bundle).await
 }

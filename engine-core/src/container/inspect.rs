@@ -45,6 +45,10 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
     let (path, args) =
         command.split_first().map_or((String::new(), Vec::new()), |(p, a)| (p.clone(), a.to_vec()));
     let etc = files::EtcFiles::of(parts, &row.id);
+    let execs = match state.running {
+        true => running_execs(container).await?,
+        false => None,
+    };
     let mounts: Vec<Value> = spec
         .mounts
         .iter()
@@ -76,7 +80,7 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         ("MountLabel", json!("")),
         ("ProcessLabel", json!("")),
         ("AppArmorProfile", json!("")),
-        ("ExecIDs", Value::Null),
+        ("ExecIDs", execs.map_or(Value::Null, |ids| json!(ids))),
         ("GraphDriver", json!({ "Name": "overlayfs", "Data": { "UpperDir": parts.container_dir(&row.id).join("upper").display().to_string() } })),
         ("Mounts", json!(mounts)),
         ("Config", config_of(&row, run)),
@@ -96,6 +100,12 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         name: format!("/{}", row.name),
         details,
     })
+}
+
+/// The identifiers of processes that run beside the program; `None` without any.
+async fn running_execs(container: &Container) -> Result<Option<Vec<String>>> {
+    let running = container.execs().await?.into_iter().filter(|exec| exec.running);
+    Ok(Some(running.map(|exec| exec.id).collect()).filter(|ids: &Vec<String>| !ids.is_empty()))
 }
 
 fn mount(parts: &Parts, mount: &MountSpec, driver: Option<&str>) -> Value {

@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod diff;
 mod exec;
+mod execs;
 mod facts;
 mod files;
 mod health;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 use lock::ContainerLock;
 
 pub use archive::{ArchiveStream, CopyReport, PathStat};
+pub use execs::ExecInfo;
 pub use info::{ContainerInfo, ContainerState, ContainerStatus, ContainerSummary, HealthState};
 pub use list::ListSpec;
 pub use logs::{LogEntry, LogStream};
@@ -113,12 +115,17 @@ impl Containers {
         list::list(&self.parts, list).await
     }
 
-    /// A look at what each container uses; only those that run, unless `all`.
+    /// A look at what all containers use, again and again; only those that run, unless `all`.
+    pub fn stats(&self, all: bool) -> StatsStream {
+        stats::of_all(&self.parts, all)
+    }
+
+    /// A look at what these containers use, again and again.
     ///
     /// # Errors
-    /// Failures of reading the store.
-    pub async fn stats(&self, all: bool) -> Result<Vec<StatsStream>> {
-        stats::streams(&self.parts, all).await
+    /// [`ErrorKind::NotFound`] if one is gone.
+    pub async fn stats_of(&self, containers: &[Container]) -> Result<StatsStream> {
+        stats::of_these(&self.parts, containers).await
     }
 
     /// Removes the stopped containers that the filter (`until`, `label`, `label!`) selects.
@@ -231,6 +238,20 @@ impl Container {
         update::update(self, update).await
     }
 
+    /// The processes that were started by [`Container::exec`] and run, or ended in the last five minutes, whoever
+    /// started them. Those of a container that has ended are forgotten.
+    pub async fn execs(&self) -> Result<Vec<ExecInfo>> {
+        execs::list(self).await
+    }
+
+    /// The one of those with that identifier.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none, or none any more.
+    pub async fn inspect_exec(&self, id: &str) -> Result<ExecInfo> {
+        execs::get(self, id).await
+    }
+
     /// Its processes, in the host's numbers, as ps(1) shows them with these arguments; `-ef` without any. The host's
     /// own program is asked only for what goes beyond `-e`, `-f` and the usual columns of `-o`.
     ///
@@ -262,7 +283,7 @@ impl Container {
 
     /// A look at what it uses, again and again.
     pub async fn stats(&self) -> Result<StatsStream> {
-        stats::stream(self).await
+        stats::of_these(&self.parts, std::slice::from_ref(self)).await
     }
 
     /// Removes it, with the files it has written.

@@ -1,28 +1,44 @@
 //! What containers use, in the shape of Docker's API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::{Value, json};
 
 use super::{Container, reconcile};
-use crate::error::{Error, ErrorKind, Result, Subject};
+use crate::error::Result;
 use crate::id::{ContainerId, ContainerName};
 use crate::parts::Parts;
-use crate::runtime::usage::{BlockUsage, CpuUsage, InterfaceUsage, Traffic, Usage};
+use crate::runtime::driver::Place;
+use crate::runtime::usage::{BlockUsage, CpuSample, InterfaceUsage, Traffic, Usage};
 use crate::spec::Timestamp;
-use crate::store::{blocking, containers};
+use crate::store::containers::{self, ContainerRow};
 
-/// Nanoseconds in one tick of `/proc/stat`.
-const TICK: u64 = 10_000_000;
-
-/// Looks at one container again and again. Whoever has it decides how often; processor time is a difference between
-/// two looks.
+/// Looks at containers again and again. Whoever has it decides how often; processor time is a difference between two
+/// looks.
 pub struct StatsStream {
-    container: Container,
-    place: crate::runtime::driver::Place,
-    earlier: Option<(Usage, u64)>,
+    parts: Arc<Parts>,
+    choice: Choice,
+    /// The processor time at the last look of those that ran then.
+    earlier: HashMap<ContainerId, CpuSample>,
+}
+
+/// Which containers are looked at.
+enum Choice {
+    /// All that there are at the moment; only those that may run, unless that is true.
+    All(bool),
+    /// These.
+    These(Vec<Seen>),
+}
+
+/// A container to look at.
+#[derive(Clone)]
+struct Seen {
+    id: ContainerId,
+    name: ContainerName,
+    place: Place,
 }
 
 /// What a container uses, at one moment and at the one before. Serialises as Docker's statistics do.
@@ -35,75 +51,81 @@ pub struct ContainerStats {
     pub name: ContainerName,
     /// What it uses; `None` if it does not run.
     pub now: Option<Usage>,
-    /// What it used at the look before.
-    pub earlier: Option<Usage>,
-    /// Processor time of the whole host, in nanoseconds: now and at the look before.
-    pub system: (u64, u64),
+    /// The processor time at the look before.
+    pub earlier: Option<CpuSample>,
     /// Processors of the host.
     pub processors: u32,
 }
 
-/// That of one container.
-pub(super) async fn stream(container: &Container) -> Result<StatsStream> {
-    let row = container.row().await?;
-    let place = reconcile::place(&container.parts, &row);
-    Ok(StatsStream { container: container.clone(), place, earlier: None })
+/// That of these containers.
+pub(super) async fn of_these(parts: &Arc<Parts>, containers: &[Container]) -> Result<StatsStream> {
+    let mut seen = Vec::with_capacity(containers.len());
+    for container in containers {
+        seen.push(Seen::of(parts, container.row().await?));
+    }
+    Ok(StatsStream { parts: parts.clone(), choice: Choice::These(seen), earlier: HashMap::new() })
 }
 
-/// Those of all containers; only of those that may run, unless `all`.
-pub(super) async fn streams(parts: &std::sync::Arc<Parts>, all: bool) -> Result<Vec<StatsStream>> {
-    let rows = parts.store.read(containers::list).await?;
-    let wanted = rows.into_iter().filter(|row| all || reconcile::may_run(row));
-    let streams = wanted.map(|row| {
+/// That of all containers; only of those that may run, unless `all`.
+pub(super) fn of_all(parts: &Arc<Parts>, all: bool) -> StatsStream {
+    StatsStream { parts: parts.clone(), choice: Choice::All(all), earlier: HashMap::new() }
+}
+
+impl Seen {
+    fn of(parts: &Parts, row: ContainerRow) -> Seen {
         let place = reconcile::place(parts, &row);
-        let container = Container { parts: parts.clone(), id: row.id, name: row.name };
-        StatsStream { container, place, earlier: None }
-    });
-    Ok(streams.collect())
+        Seen { id: row.id, name: row.name, place }
+    }
 }
 
 impl StatsStream {
-    /// The container.
-    pub fn container(&self) -> &Container {
-        &self.container
-    }
-
-    /// What it uses now, and what it used at the last call. One that does not run uses nothing.
+    /// Looks at the processor time alone, so that the next look has one before it.
     ///
     /// # Errors
-    /// Failures of reading the figures.
-    pub async fn next(&mut self) -> Result<ContainerStats> {
-        let now = match self.container.parts.runtime.usage(&self.place).await {
-            Ok(usage) => Some(usage),
-            Err(e) if e.is(ErrorKind::Conflict) => None,
-            Err(e) => return Err(e),
-        };
-        let system = blocking(system_time).await?;
-        let earlier = self.earlier.take();
-        self.earlier = now.clone().map(|now| (now, system));
-        let (earlier, system_earlier) = earlier.map_or((None, 0), |(usage, system)| (Some(usage), system));
-        Ok(ContainerStats {
-            id: self.container.id.clone(),
-            name: self.container.name.clone(),
-            now,
-            earlier,
-            system: (system, system_earlier),
-            processors: std::thread::available_parallelism()
-                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
-        })
+    /// Failures of reading the store and the figures.
+    pub async fn begin(&mut self) -> Result<()> {
+        let (seen, places) = self.wanted().await?;
+        let samples = self.parts.runtime.cpu_samples(&places).await?;
+        let samples = seen.into_iter().zip(samples);
+        self.earlier = samples.filter_map(|(seen, sample)| Some((seen.id, sample?))).collect();
+        Ok(())
     }
-}
 
-/// Processor time of the whole host, idle time included.
-fn system_time() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/stat").subject(|| "/proc/stat".to_owned())?;
-    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
-    // What guests took is in the time of users already.
-    let ticks =
-        line.map(|line| line.split_whitespace().take(8).filter_map(|word| word.parse::<u64>().ok()).sum());
-    ticks
-        .map(|ticks: u64| ticks.saturating_mul(TICK))
-        .ok_or_else(|| Error::internal("/proc/stat", "it does not tell the time of the processors"))
+    /// What each container uses now, and what it used at the last call. One that does not run uses nothing.
+    ///
+    /// # Errors
+    /// Failures of reading the store and the figures.
+    pub async fn next(&mut self) -> Result<Vec<ContainerStats>> {
+        let (seen, places) = self.wanted().await?;
+        let usages = self.parts.runtime.usages(&places).await?;
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+        let processors = u32::try_from(processors).unwrap_or(1);
+        let mut samples = HashMap::with_capacity(seen.len());
+        let mut stats = Vec::with_capacity(seen.len());
+        for (Seen { id, name, .. }, now) in seen.into_iter().zip(usages) {
+            if let Some(now) = &now {
+                samples.insert(id.clone(), now.cpu.clone());
+            }
+            let earlier = self.earlier.remove(&id);
+            stats.push(ContainerStats { id, name, now, earlier, processors });
+        }
+        self.earlier = samples;
+        Ok(stats)
+    }
+
+    /// The containers to look at, and where they are. Those that come and go while one looks are part of the picture.
+    async fn wanted(&self) -> Result<(Vec<Seen>, Vec<Place>)> {
+        let seen: Vec<Seen> = match &self.choice {
+            Choice::These(seen) => seen.clone(),
+            Choice::All(all) => {
+                let rows = self.parts.store.read(containers::list).await?;
+                let wanted = rows.into_iter().filter(|row| *all || reconcile::may_run(row));
+                wanted.map(|row| Seen::of(&self.parts, row)).collect()
+            }
+        };
+        let places = seen.iter().map(|seen| seen.place.clone()).collect();
+        Ok((seen, places))
+    }
 }
 
 impl ContainerStats {
@@ -111,8 +133,8 @@ impl ContainerStats {
     /// wall clock, as the host's own figures are too coarse for looks that are close together.
     pub fn cpu_percent(&self) -> f64 {
         let (Some(now), Some(earlier)) = (&self.now, &self.earlier) else { return 0.0 };
-        let passed = now.read.since(earlier.read).as_nanos();
-        let used = now.cpu.total.saturating_sub(earlier.cpu.total);
+        let passed = now.cpu.read.since(earlier.read).as_nanos();
+        let used = now.cpu.usage.total.saturating_sub(earlier.usage.total);
         if passed == 0 {
             return 0.0;
         }
@@ -134,11 +156,12 @@ impl ContainerStats {
 
     fn document(&self) -> Value {
         let zero = "0001-01-01T00:00:00Z";
-        let time = |usage: &Option<Usage>| {
-            usage.as_ref().map_or_else(|| zero.to_owned(), |usage| Timestamp::to_string(&usage.read))
+        let now = self.now.as_ref().map(|now| &now.cpu);
+        let time = |sample: Option<&CpuSample>| {
+            sample.map_or_else(|| zero.to_owned(), |sample| Timestamp::to_string(&sample.read))
         };
-        let cpu = |usage: &Option<Usage>, system: u64| match usage {
-            Some(usage) => cpu(&usage.cpu, system, self.processors),
+        let cpu = |sample: Option<&CpuSample>| match sample {
+            Some(sample) => cpu(sample, self.processors),
             None => json!({
                 "cpu_usage": { "total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0 },
                 "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
@@ -147,12 +170,12 @@ impl ContainerStats {
         let mut document = json!({
             "id": self.id,
             "name": format!("/{}", self.name),
-            "read": time(&self.now),
-            "preread": time(&self.earlier),
+            "read": time(now),
+            "preread": time(self.earlier.as_ref()),
             "num_procs": 0,
             "storage_stats": {},
-            "cpu_stats": cpu(&self.now, self.system.0),
-            "precpu_stats": cpu(&self.earlier, self.system.1),
+            "cpu_stats": cpu(now),
+            "precpu_stats": cpu(self.earlier.as_ref()),
             "pids_stats": {},
             "memory_stats": {},
             "blkio_stats": blkio(&[]),
@@ -188,7 +211,8 @@ impl Serialize for ContainerStats {
     }
 }
 
-fn cpu(cpu: &CpuUsage, system: u64, processors: u32) -> Value {
+fn cpu(sample: &CpuSample, processors: u32) -> Value {
+    let CpuSample { usage: cpu, system, .. } = sample;
     let mut usage = json!({
         "total_usage": cpu.total,
         "usage_in_kernelmode": cpu.kernel,
@@ -248,12 +272,16 @@ fn network(interface: &InterfaceUsage) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::usage::{MemoryUsage, PidsUsage};
+    use crate::runtime::usage::{CpuUsage, MemoryUsage, PidsUsage};
+
+    fn sample(read: i64, total: u64) -> CpuSample {
+        let usage = CpuUsage { total, ..CpuUsage::default() };
+        CpuSample { read: Timestamp::from_nanos(read), usage, system: 200 }
+    }
 
     fn usage(read: i64, total: u64) -> Usage {
         Usage {
-            read: Timestamp::from_nanos(read),
-            cpu: CpuUsage { total, ..CpuUsage::default() },
+            cpu: sample(read, total),
             memory: MemoryUsage {
                 usage: 300,
                 limit: 1000,
@@ -266,20 +294,19 @@ mod tests {
         }
     }
 
-    fn stats(now: Option<Usage>, earlier: Option<Usage>) -> ContainerStats {
+    fn stats(now: Option<Usage>, earlier: Option<CpuSample>) -> ContainerStats {
         ContainerStats {
             id: "a".repeat(64).parse().expect("an identifier"),
             name: "web".parse().expect("a name"),
             now,
             earlier,
-            system: (200, 100),
             processors: 2,
         }
     }
 
     #[test]
     fn percentages_are_those_between_two_looks() {
-        let stats = stats(Some(usage(20_000_000, 35_000_000)), Some(usage(0, 5_000_000)));
+        let stats = stats(Some(usage(20_000_000, 35_000_000)), Some(sample(0, 5_000_000)));
         assert!((stats.cpu_percent() - 150.0).abs() < 1e-9);
         assert!((stats.memory_percent() - 25.0).abs() < 1e-9);
     }

@@ -10,9 +10,11 @@ use async_trait::async_trait;
 use oci_spec::runtime::LinuxResources;
 use rustix::fs::Access;
 
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
+use super::driver::{
+    Bundle, Created, ExecBundle, ExecState, ExitRecord, NamespaceKind, Place, Runtime, State,
+};
 use super::session::Session;
-use super::usage::Usage;
+use super::usage::{CpuSample, Usage};
 use crate::error::{Error, Result};
 use crate::spec::{AttachSpec, RestartPolicy, Signal, TerminalSize};
 
@@ -135,6 +137,16 @@ impl Runtimes {
             _ => self.get(name),
         }
     }
+
+    /// That of places with the same one.
+    fn of_all(&self, places: &[Place]) -> Result<Arc<dyn Runtime>> {
+        self.get(places.first().and_then(|place| place.runtime.as_deref()))
+    }
+}
+
+/// Whether two containers have the same runtime.
+fn is_same(one: &Place, other: &Place) -> bool {
+    one.runtime == other.runtime
 }
 
 // What has a default in the contract has to be handed on as well.
@@ -189,6 +201,10 @@ impl Runtime for Runtimes {
         self.of(place)?.exec(place, exec).await
     }
 
+    async fn execs(&self, place: &Place) -> Result<Vec<ExecState>> {
+        self.of(place)?.execs(place).await
+    }
+
     async fn root(&self, place: &Place) -> Result<OwnedFd> {
         self.of(place)?.root(place).await
     }
@@ -199,6 +215,22 @@ impl Runtime for Runtimes {
 
     async fn usage(&self, place: &Place) -> Result<Usage> {
         self.of(place)?.usage(place).await
+    }
+
+    async fn usages(&self, places: &[Place]) -> Result<Vec<Option<Usage>>> {
+        let mut usages = Vec::with_capacity(places.len());
+        for places in places.chunk_by(is_same) {
+            usages.extend(self.of_all(places)?.usages(places).await?);
+        }
+        Ok(usages)
+    }
+
+    async fn cpu_samples(&self, places: &[Place]) -> Result<Vec<Option<CpuSample>>> {
+        let mut samples = Vec::with_capacity(places.len());
+        for places in places.chunk_by(is_same) {
+            samples.extend(self.of_all(places)?.cpu_samples(places).await?);
+        }
+        Ok(samples)
     }
 
     async fn pause(&self, place: &Place) -> Result<()> {

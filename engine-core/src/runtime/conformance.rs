@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::driver::{Bundle, ExecBundle, ExitRecord, Place, Runtime, State};
+use super::driver::{Bundle, ExecBundle, ExecRecord, ExitRecord, Place, Runtime, State};
 use super::session::{Frame, Session};
 use crate::error::ErrorKind;
 use crate::spec::{AttachSpec, Signal, TerminalSize};
@@ -43,6 +43,7 @@ pub async fn all(candidate: &dyn Candidate) {
     what_cannot_run_is_told_apart(candidate).await;
     a_terminal_has_a_size(candidate).await;
     exec_runs_beside_the_program(candidate).await;
+    exec_is_known_to_whoever_asks(candidate).await;
     exec_takes_input_to_its_end(candidate).await;
     exec_that_cannot_run_is_told_apart(candidate).await;
     a_paused_container_holds_still_and_goes_on(candidate).await;
@@ -272,6 +273,35 @@ pub async fn exec_runs_beside_the_program(candidate: &dyn Candidate) {
 
     assert!(matches!(state(candidate, &place), State::Running { .. }), "the program was not disturbed");
     candidate.runtime().delete(&place).await.expect("deletes");
+}
+
+/// By its record, while it runs and when it has ended, however that went.
+pub async fn exec_is_known_to_whoever_asks(candidate: &dyn Candidate) {
+    let place = begin(candidate, candidate.bundle(&["sleep", "1000"])).await;
+    let exec = async |id: &str, command: &[&str]| {
+        let record = ExecRecord { id: id.to_owned(), description: format!("this is {id}") };
+        let bundle = ExecBundle { record: Some(record), ..candidate.exec(command) };
+        candidate.runtime().exec(&place, bundle).await
+    };
+    let find = async |id: &str| {
+        let known = candidate.runtime().execs(&place).await.expect("lists");
+        known.into_iter().find(|state| state.record.id == id)
+    };
+    let session = exec("first", &["sh", "-c", "sleep 1; exit 5"]).await.expect("executes");
+    let known = find("first").await.expect("is known");
+    assert!(known.running && known.exit.is_none() && known.pid.is_some_and(|pid| pid > 1), "{known:?}");
+    assert_eq!(known.record.description, "this is first");
+    assert_eq!(said(session).await.2.code, 5);
+    let known = find("first").await.expect("is known still");
+    assert!(!known.running && known.exit.is_some_and(|(code, _)| code == 5), "{known:?}");
+    exec("second", &["no-such-program"]).await.expect_err("is not there");
+    let known = find("second").await.expect("is known");
+    assert!(!known.running && known.pid.is_none(), "{known:?}");
+    // 127 where the runtime finds out itself why.
+    assert!(known.exit.is_some_and(|(code, _)| (126..=128).contains(&code)), "{known:?}");
+    exec("../third", &["true"]).await.expect_err("is no name of a file");
+    candidate.runtime().delete(&place).await.expect("deletes");
+    assert_eq!(find("first").await, None, "it is forgotten with its container");
 }
 
 /// Standard input of another process, with half-close.

@@ -24,7 +24,7 @@ use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::session::Session;
-use super::usage::Usage;
+use super::usage::{CpuSample, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::spec::{
@@ -282,6 +282,30 @@ pub struct ExecBundle {
     pub detach: bool,
     /// Where its begin and its end are told.
     pub events: Option<ExecEvents>,
+    /// What [`Runtime::execs`] is to tell of it; nothing unless given.
+    pub record: Option<ExecRecord>,
+}
+
+/// What is kept of a process in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecRecord {
+    /// Its identifier: a name of a file.
+    pub id: String,
+    /// What it is, in the caller's words and in one line.
+    pub description: String,
+}
+
+/// A process in a container, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecState {
+    /// What was kept of it.
+    pub record: ExecRecord,
+    /// The process, in the host's numbers, if it has begun.
+    pub pid: Option<u32>,
+    /// Somebody looks after it still.
+    pub running: bool,
+    /// How it ended, and when; `None` also for one whose keeper was killed.
+    pub exit: Option<(i32, Timestamp)>,
 }
 
 /// What the events of a process in a container say.
@@ -388,6 +412,12 @@ pub trait Runtime: Send + Sync {
     /// run.
     async fn exec(&self, place: &Place, exec: ExecBundle) -> Result<Session>;
 
+    /// The processes that were started by [`Runtime::exec`] with a record and run, or ended a while ago.
+    async fn execs(&self, place: &Place) -> Result<Vec<ExecState>> {
+        let _ = place;
+        Ok(Vec::new())
+    }
+
     /// The root directory of a running container as its processes see it: names resolved beneath it (and only so: its
     /// processes rename things meanwhile) cross into its mounts.
     ///
@@ -406,6 +436,25 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Conflict`] if it does not run.
     async fn usage(&self, place: &Place) -> Result<Usage>;
+
+    /// The same of many containers, in their order; `None` for one that does not run.
+    async fn usages(&self, places: &[Place]) -> Result<Vec<Option<Usage>>> {
+        let mut usages = Vec::with_capacity(places.len());
+        for place in places {
+            usages.push(match self.usage(place).await {
+                Ok(usage) => Some(usage),
+                Err(e) if e.is(ErrorKind::Conflict) => None,
+                Err(e) => return Err(e),
+            });
+        }
+        Ok(usages)
+    }
+
+    /// Of that the processor time.
+    async fn cpu_samples(&self, places: &[Place]) -> Result<Vec<Option<CpuSample>>> {
+        let usages = self.usages(places).await?;
+        Ok(usages.into_iter().map(|usage| usage.map(|usage| usage.cpu)).collect())
+    }
 
     /// Changes the limits of a running container.
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()>;

@@ -6,10 +6,8 @@ use crate::spec::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// When the figures were read.
-    pub read: Timestamp,
-    /// Processor time.
-    pub cpu: CpuUsage,
+    /// Processor time, and when all of this was read.
+    pub cpu: CpuSample,
     /// Memory.
     pub memory: MemoryUsage,
     /// Processes and threads.
@@ -18,6 +16,17 @@ pub struct Usage {
     pub block: Vec<BlockUsage>,
     /// What came and went over its network interfaces; empty if it has none of its own.
     pub network: Vec<InterfaceUsage>,
+}
+
+/// Processor time at one moment: what a container takes of the host is the difference of two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuSample {
+    /// When the figures were read.
+    pub read: Timestamp,
+    /// The container's.
+    pub usage: CpuUsage,
+    /// That of the whole host, idle time included, in nanoseconds since it was started.
+    pub system: u64,
 }
 
 /// Processor time, in nanoseconds since the container was started.

@@ -34,6 +34,9 @@ pub struct ExecSpec {
     pub stdin: bool,
     /// Run on without anybody to read its output, which is thrown away.
     pub detach: bool,
+    /// Its identifier, by which [`Container::inspect_exec`](crate::container::Container::inspect_exec) finds it; one
+    /// is made up unless given.
+    pub id: Option<String>,
 }
 
 impl ExecSpec {

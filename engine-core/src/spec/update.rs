@@ -18,6 +18,10 @@ pub struct UpdateSpec {
     pub cpu_quota: Option<i64>,
     /// The period of the quota, in microseconds.
     pub cpu_period: Option<u64>,
+    /// The period of real-time scheduling, in microseconds.
+    pub cpu_rt_period: Option<u64>,
+    /// Microseconds of real-time scheduling in each period.
+    pub cpu_rt_runtime: Option<i64>,
     /// Processors, in billionths.
     pub nano_cpus: Option<u64>,
     /// The processors it may run on.
@@ -42,6 +46,8 @@ impl UpdateSpec {
         given.cpu_shares = given.cpu_shares.filter(|n| *n != 0);
         given.cpu_quota = given.cpu_quota.filter(|n| *n != 0);
         given.cpu_period = given.cpu_period.filter(|n| *n != 0);
+        given.cpu_rt_period = given.cpu_rt_period.filter(|n| *n != 0);
+        given.cpu_rt_runtime = given.cpu_rt_runtime.filter(|n| *n != 0);
         given.nano_cpus = given.nano_cpus.filter(|n| *n != 0);
         given.cpuset_cpus = given.cpuset_cpus.filter(|list| !list.is_empty());
         given.cpuset_mems = given.cpuset_mems.filter(|list| !list.is_empty());
@@ -104,7 +110,16 @@ impl UpdateSpec {
                 }
             )+};
         }
-        change!(cpu_shares, nano_cpus, cpuset_cpus, cpuset_mems, pids_limit, blkio_weight);
+        change!(
+            cpu_shares,
+            cpu_rt_period,
+            cpu_rt_runtime,
+            nano_cpus,
+            cpuset_cpus,
+            cpuset_mems,
+            pids_limit,
+            blkio_weight
+        );
         Ok((all, changed))
     }
 }

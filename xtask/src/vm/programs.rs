@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::test::FEATURES;
+
 /// One test program.
 pub(super) struct Program {
     /// The package it tests.
@@ -19,7 +21,8 @@ pub(super) struct Program {
 pub(super) fn build() -> Result<Vec<Program>, String> {
     println!("== building tests");
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--package", "engine-core", "--lib", "--test", "embed", "--no-run"])
+        .args(["test", "--package", "engine-core", "--package", "engine-cli", "--features", FEATURES])
+        .args(["--lib", "--test", "embed", "--test", "promise", "--no-run"])
         .arg("--message-format=json-render-diagnostics")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

@@ -15,7 +15,7 @@ use super::desk::Desk;
 use crate::console;
 use crate::control::receive;
 use crate::failure::{Result, Step, failure};
-use crate::init::{Stdio, guard, own_number};
+use crate::init::{Stdio, guard, shown_number};
 use crate::life::exit_code;
 use crate::plan::Program;
 use crate::sync::{Message, tell};
@@ -55,7 +55,7 @@ impl Call<'_> {
         };
         // By a path that is short enough for an address, however long that of the desk is.
         let mut console = Text::default();
-        console.push("/proc/").number(own_number()?.into()).push("/cwd/").push(CONSOLE);
+        console.push("/proc/").number(shown_number()?.into()).push("/cwd/").push(CONSOLE);
         if listener.is_some() {
             command.extend(["--console-socket", console.as_str()]);
         }

@@ -11,7 +11,7 @@ use oci_spec::runtime::LinuxResources;
 use serde::Serialize;
 
 use super::client::{self, Client, Meaning};
-use super::{Host, delete, plan, program, state};
+use super::{Host, delete, execs, plan, program, state};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::driver::{Bundle, Created, Place};
 use crate::spec::Signal;
@@ -30,6 +30,7 @@ pub(super) fn create(host: &Host, bundle: &Bundle) -> Result<(Created, Client)> 
         return Err(Error::new(ErrorKind::Conflict, client::name(place)).because("it is running already"));
     }
     make_run_dir(&place.run_dir)?;
+    execs::clear(place)?;
     // That of an earlier run would pass for this one's.
     match std::fs::remove_file(&place.exit_record) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

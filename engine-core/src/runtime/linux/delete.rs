@@ -7,7 +7,7 @@ use engine_shim::status;
 use engine_shim::wire::Kind;
 
 use super::client::{self, Client, Meaning};
-use super::{Host, pause, program, state};
+use super::{Host, execs, pause, program, state};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::runtime::driver::Place;
 use crate::spec::Signal;
@@ -72,6 +72,7 @@ pub(super) fn clean(host: &Host, place: &Place) -> Result<()> {
         let path = place.run_dir.join(name);
         faults.note(std::fs::remove_file(&path).subject(|| path.display().to_string()));
     }
+    faults.note(execs::clear(place));
     faults.note(remove_run_dir(&place.run_dir));
     faults.into_result()
 }

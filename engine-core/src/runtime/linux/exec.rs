@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use engine_shim::wire::Kind;
 
 use super::client::{self, Client};
-use super::{Host, create, plan, program, state};
+use super::{Host, create, execs, plan, program, state};
 use crate::error::Result;
 use crate::runtime::driver::{ExecBundle, Place, State};
 
@@ -17,6 +17,7 @@ pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<Unix
         _ => None,
     };
     let mut plan = plan::exec(place, exec, host.cgroups.find_beside(&place.cgroup, first))?;
+    plan.record = exec.record.as_ref().map(|record| execs::prepare(place, record)).transpose()?;
     let process = client::process(place)?;
     let root = match &host.program {
         Some(program) => {

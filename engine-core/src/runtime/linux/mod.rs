@@ -10,6 +10,7 @@ mod client;
 mod create;
 mod delete;
 mod exec;
+mod execs;
 mod namespaces;
 pub mod oci;
 mod pause;
@@ -38,12 +39,19 @@ pub use self::program::RuntimeProgram;
 use self::spawn::Shim;
 pub use self::spawn::{SHIM_PROGRAM, ShimProgram};
 use self::wait::Until;
-use super::driver::{Bundle, Created, ExecBundle, ExitRecord, NamespaceKind, Place, Runtime, State};
+use super::driver::{
+    Bundle, Created, ExecBundle, ExecState, ExitRecord, NamespaceKind, Place, Runtime, State,
+};
 use super::session::Session;
-use super::usage::Usage;
+use super::usage::{CpuSample, Usage};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::spec::{AttachSpec, Lifetime, RestartPolicy, Signal, TerminalSize};
 use crate::store::blocking;
+
+/// Looks at one place. It may block.
+type Look<T> = fn(&Host, &Place) -> Result<T>;
+/// So many are looked at by one thread.
+const FEW: usize = 16;
 
 /// Runs containers on this host.
 pub struct LinuxRuntime {
@@ -97,6 +105,22 @@ impl LinuxRuntime {
         self.held().remove(run_dir)
     }
 
+    /// Looks at many places where that may block; `None` for those at which nothing runs. To change threads for each
+    /// would take longer than the look, so there are two that share them.
+    async fn at_each<T: Send + 'static>(&self, places: &[Place], look: Look<T>) -> Result<Vec<Option<T>>> {
+        let some = |places: &[Place]| {
+            let (host, places) = (self.host.clone(), places.to_vec());
+            blocking(move || look_at(&host, &places, look))
+        };
+        let (first, second) = places.split_at(places.len().div_ceil(2).max(places.len().min(FEW)));
+        if second.is_empty() {
+            return some(first).await;
+        }
+        let (mut found, rest) = tokio::try_join!(some(first), some(second))?;
+        found.extend(rest);
+        Ok(found)
+    }
+
     /// Runs `work` where it may block.
     async fn at<T, F>(&self, place: &Place, work: F) -> Result<T>
     where
@@ -106,6 +130,16 @@ impl LinuxRuntime {
         let (host, place) = (self.host.clone(), place.clone());
         blocking(move || work(&host, &place)).await
     }
+}
+
+/// What `look` finds of each place, one after the other.
+fn look_at<T>(host: &Host, places: &[Place], look: Look<T>) -> Result<Vec<Option<T>>> {
+    let found = places.iter().map(|place| match look(host, place) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.is(ErrorKind::Conflict) => Ok(None),
+        Err(e) => Err(e),
+    });
+    found.collect()
 }
 
 /// A conversation over a connection that was made by blocking calls.
@@ -201,6 +235,10 @@ impl Runtime for LinuxRuntime {
         conversation(self.at(place, move |host, place| exec::exec(host, place, &exec)).await?)
     }
 
+    async fn execs(&self, place: &Place) -> Result<Vec<ExecState>> {
+        self.at(place, |_, place| execs::list(place)).await
+    }
+
     async fn root(&self, place: &Place) -> Result<OwnedFd> {
         self.at(place, |_, place| client::root(place)).await
     }
@@ -212,6 +250,14 @@ impl Runtime for LinuxRuntime {
 
     async fn usage(&self, place: &Place) -> Result<Usage> {
         self.at(place, usage::of).await
+    }
+
+    async fn usages(&self, places: &[Place]) -> Result<Vec<Option<Usage>>> {
+        self.at_each(places, usage::of).await
+    }
+
+    async fn cpu_samples(&self, places: &[Place]) -> Result<Vec<Option<CpuSample>>> {
+        self.at_each(places, usage::cpu).await
     }
 
     async fn update(&self, place: &Place, resources: &LinuxResources) -> Result<()> {

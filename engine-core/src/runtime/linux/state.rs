@@ -34,6 +34,11 @@ pub(super) fn of(host: &Host, place: &Place) -> Result<State> {
 pub(super) fn is_looked_after(place: &Place) -> Result<bool> {
     let path = place.run_dir.join("monitor");
     let Some(file) = open(&path)? else { return Ok(false) };
+    is_locked(&file, &path)
+}
+
+/// Whether some process holds the file locked, which is at `path`.
+pub(super) fn is_locked(file: &File, path: &Path) -> Result<bool> {
     let mut lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
@@ -43,6 +48,14 @@ pub(super) fn is_looked_after(place: &Place) -> Result<bool> {
     };
     fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut lock)).subject(|| format!("lock {}", path.display()))?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+/// The first process of a container that runs, 0 if it is not known; `None` if nobody looks after it.
+pub(super) fn running_pid(place: &Place) -> Result<Option<u32>> {
+    if !is_looked_after(place)? {
+        return Ok(None);
+    }
+    Ok(Some(told(place)?.map_or(0, |told| told.pid)))
 }
 
 /// The exit record; `None` if there is none.
@@ -60,8 +73,7 @@ pub(super) fn record(place: &Place) -> Result<Option<ExitRecord>> {
 
 /// What the monitor tells of a container that it looks after.
 fn running(place: &Place, paused: bool) -> Result<State> {
-    let text = read(&place.run_dir.join(status::FILE))?;
-    let Some(told) = text.and_then(|text| status::Status::from_text(&text)) else {
+    let Some(told) = told(place)? else {
         return Ok(State::Running { pid: None, status: None, paused });
     };
     let last = told.last.map(|exit| ExitRecord {
@@ -84,6 +96,11 @@ fn running(place: &Place, paused: bool) -> Result<State> {
     };
     let pid = Some(told.pid).filter(|pid| *pid != 0);
     Ok(State::Running { pid, status: Some(status), paused })
+}
+
+fn told(place: &Place) -> Result<Option<status::Status>> {
+    let text = read(&place.run_dir.join(status::FILE))?;
+    Ok(text.and_then(|text| status::Status::from_text(&text)))
 }
 
 fn open(path: &Path) -> Result<Option<File>> {

@@ -1,23 +1,55 @@
 //! What a running container uses: its group's figures, and those of its network interfaces. All calls block.
 
+use super::cgroup::GroupUsage;
 use super::{Host, client, state};
-use crate::error::Result;
-use crate::runtime::driver::{Place, State};
-use crate::runtime::usage::{InterfaceUsage, Traffic, Usage};
+use crate::error::{Error, Result, Subject};
+use crate::runtime::driver::Place;
+use crate::runtime::usage::{CpuSample, CpuUsage, InterfaceUsage, Traffic, Usage};
 use crate::spec::Timestamp;
 
-/// The figures.
+/// Nanoseconds in one tick of `/proc/stat`.
+const TICK: u64 = 10_000_000;
+
+/// The figures of a container.
 pub(super) fn of(host: &Host, place: &Place) -> Result<Usage> {
-    let State::Running { pid, .. } = state::of(host, place)? else { return Err(client::not_running(place)) };
+    let pid = state::running_pid(place)?.ok_or_else(|| client::not_running(place))?;
+    figures(host, &place.cgroup, pid)
+}
+
+/// The figures of a group, and of the network that `pid` has.
+pub(super) fn figures(host: &Host, cgroup: &str, pid: u32) -> Result<Usage> {
     let read = Timestamp::now();
-    let group = host.cgroups.usage(&place.cgroup)?;
-    let mut memory = group.memory;
+    let GroupUsage { cpu, mut memory, pids, block } = host.cgroups.usage(cgroup)?;
     let system = rustix::system::sysinfo();
     memory.limit = memory.limit.min(system.totalram.saturating_mul(u64::from(system.mem_unit)));
-    let network = pid
-        .and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok())
-        .map_or_else(Vec::new, |text| interfaces(&text));
-    Ok(Usage { read, cpu: group.cpu, memory, pids: group.pids, block: group.block, network })
+    let network = std::fs::read_to_string(format!("/proc/{pid}/net/dev"));
+    let network = network.map_or_else(|_| Vec::new(), |text| interfaces(&text));
+    Ok(Usage { cpu: sample(read, cpu)?, memory, pids, block, network })
+}
+
+/// The processor time alone, which is a small part of the work.
+pub(super) fn cpu(host: &Host, place: &Place) -> Result<CpuSample> {
+    if !state::is_looked_after(place)? {
+        return Err(client::not_running(place));
+    }
+    let read = Timestamp::now();
+    sample(read, host.cgroups.cpu_usage(&place.cgroup)?)
+}
+
+fn sample(read: Timestamp, usage: CpuUsage) -> Result<CpuSample> {
+    Ok(CpuSample { read, usage, system: system_time()? })
+}
+
+/// Processor time of the whole host, idle time included.
+fn system_time() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/stat").subject(|| "/proc/stat".to_owned())?;
+    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    // What guests took is in the time of users already.
+    let ticks =
+        line.map(|line| line.split_whitespace().take(8).filter_map(|word| word.parse::<u64>().ok()).sum());
+    ticks
+        .map(|ticks: u64| ticks.saturating_mul(TICK))
+        .ok_or_else(|| Error::internal("/proc/stat", "it does not tell the time of the processors"))
 }
 
 /// The interfaces in the kernel's table, but for loopback.

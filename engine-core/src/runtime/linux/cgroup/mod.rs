@@ -20,7 +20,9 @@ use engine_shim::plan;
 use freezer::Freezer;
 use oci_spec::runtime::LinuxResources;
 
+pub(crate) use self::usage::GroupUsage;
 use crate::error::{Error, Result};
+use crate::runtime::usage::CpuUsage;
 
 /// The control groups of this host.
 pub(crate) struct Cgroups(Version);
@@ -122,11 +124,23 @@ impl Cgroups {
     ///
     /// # Errors
     /// A path that is none.
-    pub(crate) fn usage(&self, path: &str) -> Result<usage::GroupUsage> {
+    pub(crate) fn usage(&self, path: &str) -> Result<GroupUsage> {
         check(path)?;
         Ok(match &self.0 {
             Version::One(hierarchies) => usage::of_hierarchies(|name| hierarchies.directory(path, name)),
             Version::Two(tree) => usage::of_group(&tree.directory(path)),
+        })
+    }
+
+    /// Of that the processor time.
+    ///
+    /// # Errors
+    /// A path that is none.
+    pub(crate) fn cpu_usage(&self, path: &str) -> Result<CpuUsage> {
+        check(path)?;
+        Ok(match &self.0 {
+            Version::One(hierarchies) => usage::cpu_of_hierarchies(|name| hierarchies.directory(path, name)),
+            Version::Two(tree) => usage::cpu_of_group(&tree.directory(path)),
         })
     }
 

@@ -25,7 +25,8 @@ pub(super) fn write(directory: &str, file: &str, value: &str) -> io::Result<()> 
 
 /// Reads a whole file of a group.
 pub(super) fn read(directory: &str, file: &str) -> io::Result<String> {
-    let mut text = String::new();
+    // Large enough for most to be read at once.
+    let mut text = String::with_capacity(4096);
     fs::File::open([directory, "/", file].concat())?.take(LIMIT).read_to_string(&mut text)?;
     Ok(text)
 }

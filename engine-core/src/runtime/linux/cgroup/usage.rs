@@ -18,14 +18,12 @@ pub(crate) struct GroupUsage {
 const TICK: u64 = 10_000_000;
 const MICROSECOND: u64 = 1000;
 
-/// That of a group of version 1, whose directory in the hierarchy of a controller `directory` gives.
-pub(super) fn of_hierarchies(directory: impl Fn(&str) -> Option<String>) -> GroupUsage {
-    let text = |controller: &str, file: &str| {
-        directory(controller).and_then(|dir| tree::read(&dir, file).ok()).unwrap_or_default()
-    };
+/// The processor time of a group of version 1, whose directory in the hierarchy of a controller `directory` gives.
+pub(super) fn cpu_of_hierarchies(directory: impl Fn(&str) -> Option<String>) -> CpuUsage {
+    let text = |controller: &str, file: &str| text(directory(controller), file);
     let ticks = text("cpuacct", "cpuacct.stat");
     let quota = text("cpu", "cpu.stat");
-    let cpu = CpuUsage {
+    CpuUsage {
         total: number(&text("cpuacct", "cpuacct.usage")),
         kernel: value(&ticks, "system").saturating_mul(TICK),
         user: value(&ticks, "user").saturating_mul(TICK),
@@ -33,7 +31,16 @@ pub(super) fn of_hierarchies(directory: impl Fn(&str) -> Option<String>) -> Grou
         periods: value(&quota, "nr_periods"),
         throttled_periods: value(&quota, "nr_throttled"),
         throttled: value(&quota, "throttled_time"),
-    };
+    }
+}
+
+fn text(directory: Option<String>, file: &str) -> String {
+    directory.and_then(|directory| tree::read(&directory, file).ok()).unwrap_or_default()
+}
+
+/// All that a group of version 1 uses; see [`cpu_of_hierarchies`].
+pub(super) fn of_hierarchies(directory: impl Fn(&str) -> Option<String>) -> GroupUsage {
+    let text = |controller: &str, file: &str| text(directory(controller), file);
     let memory = MemoryUsage {
         usage: number(&text("memory", "memory.usage_in_bytes")),
         max_usage: Some(number(&text("memory", "memory.max_usage_in_bytes"))),
@@ -46,15 +53,15 @@ pub(super) fn of_hierarchies(directory: impl Fn(&str) -> Option<String>) -> Grou
     // Without a policy of its own a device is accounted by the throttle alone.
     let bytes = text("blkio", "blkio.throttle.io_service_bytes_recursive");
     let operations = text("blkio", "blkio.throttle.io_serviced_recursive");
-    GroupUsage { cpu, memory, pids, block: block_of_1(&bytes, &operations) }
+    let block = block_of_1(&bytes, &operations);
+    GroupUsage { cpu: cpu_of_hierarchies(directory), memory, pids, block }
 }
 
-/// That of a group of version 2.
-pub(super) fn of_group(directory: &str) -> GroupUsage {
-    let text = |file: &str| tree::read(directory, file).unwrap_or_default();
-    let time = text("cpu.stat");
+/// The processor time of a group of version 2.
+pub(super) fn cpu_of_group(directory: &str) -> CpuUsage {
+    let time = tree::read(directory, "cpu.stat").unwrap_or_default();
     let nanos = |name: &str| value(&time, name).saturating_mul(MICROSECOND);
-    let cpu = CpuUsage {
+    CpuUsage {
         total: nanos("usage_usec"),
         kernel: nanos("system_usec"),
         user: nanos("user_usec"),
@@ -62,7 +69,12 @@ pub(super) fn of_group(directory: &str) -> GroupUsage {
         periods: value(&time, "nr_periods"),
         throttled_periods: value(&time, "nr_throttled"),
         throttled: nanos("throttled_usec"),
-    };
+    }
+}
+
+/// All that a group of version 2 uses.
+pub(super) fn of_group(directory: &str) -> GroupUsage {
+    let text = |file: &str| tree::read(directory, file).unwrap_or_default();
     let events = text("memory.events");
     let memory = MemoryUsage {
         usage: number(&text("memory.current")),
@@ -72,7 +84,7 @@ pub(super) fn of_group(directory: &str) -> GroupUsage {
         details: pairs(&text("memory.stat")),
     };
     let pids = PidsUsage { current: number(&text("pids.current")), limit: limit(&text("pids.max")) };
-    GroupUsage { cpu, memory, pids, block: block_of_2(&text("io.stat")) }
+    GroupUsage { cpu: cpu_of_group(directory), memory, pids, block: block_of_2(&text("io.stat")) }
 }
 
 fn number(text: &str) -> u64 {

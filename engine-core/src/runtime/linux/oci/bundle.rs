@@ -72,6 +72,7 @@ pub(super) fn configuration(path: &Path) -> Result<Spec> {
 pub(super) fn process(path: &Path) -> Result<Process> {
     let mut document = document(path)?;
     forget_capabilities(&mut document);
+    name_flags(&mut document);
     parse(document, || format!("process {}", path.display()))
 }
 
@@ -88,6 +89,7 @@ fn document(path: &Path) -> Result<Value> {
         && let Some(process) = members.get_mut("process")
     {
         forget_capabilities(process);
+        name_flags(process);
     }
     Ok(document)
 }
@@ -106,6 +108,18 @@ fn forget_capabilities(process: &mut Value) {
     };
     for set in sets.values_mut().filter_map(Value::as_array_mut) {
         set.retain(known);
+    }
+}
+
+/// Calls flags of the scheduler what the library that reads them does; the specification has other names for these.
+fn name_flags(process: &mut Value) {
+    let flags = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
+        match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = "SCHED_RESET_ON_FORK".into(),
+            Some("SCHED_FLAG_DL_OVERRUN") => *flag = "SCHED_FLAG_D_L_OVERRUN".into(),
+            _ => {}
+        }
     }
 }
 

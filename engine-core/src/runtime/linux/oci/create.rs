@@ -14,12 +14,12 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::bundle::Bundle;
 use super::record::{self, Record};
 use super::start::SOCKET;
-use super::{OciId, OciRuntime, client, delete, devices, group, name, process};
+use super::{OciId, OciRuntime, client, delete, devices, group, name, notify, process};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::linux::client::Client;
 use crate::runtime::linux::create::encode;
 use crate::runtime::linux::plan;
-use crate::spec::Timestamp;
+use crate::spec::{TerminalSize, Timestamp};
 
 /// How to make a container.
 #[derive(Debug, Default)]
@@ -29,12 +29,16 @@ pub struct Creation {
     pub bundle: PathBuf,
     /// The connection that the master of its terminal goes to.
     pub console: Option<OwnedFd>,
+    /// The first size of its terminal, in place of the one that the configuration says.
+    pub terminal_size: Option<TerminalSize>,
     /// What its program gets from number 3 on.
     pub preserved: Vec<OwnedFd>,
     /// It keeps the session keyring of the caller.
     pub keep_keyring: bool,
     /// Further variables for its program: `KEY=value`.
     pub env: Vec<String>,
+    /// It has a socket for sd_notify(3), which [`OciRuntime::notify`] opens.
+    pub notify: bool,
 }
 
 impl Creation {
@@ -54,14 +58,19 @@ impl OciRuntime {
     pub fn create(&self, id: &OciId, creation: Creation) -> Result<u32> {
         let mut bundle = Bundle::read(&creation.bundle)?;
         add_env(&mut bundle.spec, &creation.env);
+        let directory = self.directory(id);
+        if creation.notify {
+            notify::add(&mut bundle.spec, &directory)?;
+        }
         let terminal = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         check_console(terminal, creation.console.is_some())?;
         let cgroup = group::path(&bundle.spec, id, self.systemd_cgroup)?;
         let preserved = u32::try_from(creation.preserved.len()).unwrap_or(u32::MAX);
         let direct = Direct { preserved, keyring: creation.keep_keyring };
         let of = (id.as_str(), bundle.path.as_path(), bundle.rootfs.as_path());
-        let plan = plan::direct(&bundle.spec, of, direct, &self.host.cgroups.mounts())?;
-        let directory = self.directory(id);
+        let mut plan = plan::direct(&bundle.spec, of, direct, &self.host.cgroups.mounts())?;
+        let size = creation.terminal_size.map(|size| (size.rows, size.columns));
+        plan.streams.terminal_size = size.or(plan.streams.terminal_size);
         make_directory(&self.root, &directory, id)?;
         self.build(id, &bundle, plan, creation, &cgroup).inspect_err(|_| {
             // What went wrong is known; `delete --force` has another try at what does not go away now.
@@ -79,6 +88,9 @@ impl OciRuntime {
     ) -> Result<u32> {
         let directory = self.directory(id);
         record::keep_configuration(&directory, &bundle.spec)?;
+        if creation.notify {
+            notify::make_directory(&directory)?;
+        }
         let (control, first) = self.host.shim.start(&format!("create {id}"))?;
         // While the helper program comes up.
         let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
@@ -114,8 +126,9 @@ impl OciRuntime {
             owner: rustix::process::geteuid().as_raw(),
         }
         .write(&directory)?;
-        // The helper goes, and leaves the process to whoever takes in orphans.
+        let helper = process::Helper::of(pid)?;
         client.send(Kind::Start, &[], &[])?;
+        helper.await_leave();
         Ok(pid)
     }
 }
@@ -184,4 +197,45 @@ fn listen(directory: &Path) -> Result<OwnedFd> {
     rustix::fs::chmodat(&parent, SOCKET, Mode::RWXU, rustix::fs::AtFlags::empty()).subject(subject)?;
     rustix::net::listen(&socket, 1).subject(subject)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_wants_somebody_who_takes_it_and_nobody_else_does() {
+        check_console(true, true).expect("fits");
+        check_console(false, false).expect("fits");
+        for (terminal, console) in [(true, false), (false, true)] {
+            let error = check_console(terminal, console).expect_err("does not fit");
+            assert!(error.to_string().contains("console socket"), "{error}");
+        }
+    }
+
+    #[test]
+    fn processes_are_its_own_in_a_namespace_that_it_does_not_join() {
+        let spec = |pid: &str| -> Spec {
+            serde_json::from_str(&format!(
+                r#"{{"ociVersion":"1.0.2","root":{{"path":"/"}},"linux":{{"namespaces":[{{"type":"mount"}}{pid}]}}}}"#
+            ))
+            .expect("is a configuration")
+        };
+        assert!(has_own_pids(&spec(r#",{"type":"pid"}"#)));
+        assert!(!has_own_pids(&spec(r#",{"type":"pid","path":"/proc/1/ns/pid"}"#)));
+        assert!(!has_own_pids(&spec("")));
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (root, id) = (root.path().join("state"), "web".parse::<OciId>().expect("a name"));
+        let directory = root.join("web");
+        make_directory(&root, &directory, &id).expect("makes");
+        let error = make_directory(&root, &directory, &id).expect_err("is taken");
+        assert!(error.is(ErrorKind::Conflict) && error.to_string().contains("already exists"), "{error}");
+        let deep = directory.join("d".repeat(200));
+        std::fs::create_dir(&deep).expect("makes");
+        listen(&deep).expect("a path longer than an address will do");
+    }
 }

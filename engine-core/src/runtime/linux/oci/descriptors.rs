@@ -61,3 +61,34 @@ impl Console {
         descriptors.pop().ok_or_else(|| Error::internal("the console socket", "no terminal came"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_descriptors_are_handed_on_than_one_message_takes() {
+        assert!(inherit(0).expect("none").is_empty());
+        inherit(MAX + 1).expect_err("are too many");
+    }
+
+    #[test]
+    fn a_console_gives_what_it_was_sent_and_tells_if_that_is_nothing() {
+        let (console, theirs) = Console::pair().expect("a pair");
+        let (sent, kept) = rustix::pipe::pipe().expect("a pipe");
+        let message = [std::os::fd::AsFd::as_fd(&sent)];
+        engine_shim::control::send_all(&theirs, b"/dev/ptmx", &message).expect("sends");
+        rustix::io::write(kept, b"x").expect("writes");
+        let mut byte = [0];
+        rustix::io::read(console.master().expect("came"), &mut byte).expect("reads");
+        assert_eq!(byte, *b"x");
+        drop(theirs);
+        console.master().expect_err("nobody is left");
+    }
+
+    #[test]
+    fn nobody_listens_at_a_path_that_is_not_there() {
+        let error = connect_console(Path::new("/nowhere/console")).expect_err("is not there");
+        assert!(error.to_string().contains("/nowhere/console"), "{error}");
+    }
+}

@@ -48,3 +48,22 @@ fn rule(
     }
     rule.build().map_err(|e| Error::internal("a rule for devices", "it is not complete").caused_by(e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_specification_wants_comes_after_all_that_is_asked() {
+        let mut resources = LinuxResources::default();
+        allow(&mut resources).expect("adds nothing");
+        assert_eq!(*resources.devices(), None, "without rules all devices are allowed");
+        let nothing = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build().expect("a rule");
+        resources.set_devices(Some(vec![nothing.clone()]));
+        allow(&mut resources).expect("adds");
+        let rules = resources.devices().clone().expect("has some");
+        assert_eq!((rules.len(), &rules[0]), (1 + ALLOWED.len(), &nothing));
+        let null = |rule: &&LinuxDeviceCgroup| (rule.major(), rule.minor()) == (Some(1), Some(3));
+        assert!(rules.iter().find(null).expect("the null device").allow());
+    }
+}

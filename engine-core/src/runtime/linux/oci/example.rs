@@ -72,3 +72,21 @@ fn mounts() -> Value {
         },
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_configuration_and_every_option_of_it_is_offered() {
+        let spec: oci_spec::runtime::Spec = serde_json::from_value(example()).expect("is a configuration");
+        assert_eq!(spec.version(), OCI_VERSION);
+        let offered = super::super::features()["mountOptions"].clone();
+        for mount in spec.mounts().as_ref().expect("has some") {
+            for option in mount.options().iter().flatten().filter(|option| !option.contains('=')) {
+                let known = offered.as_array().is_some_and(|all| all.contains(&json!(option)));
+                assert!(known || option == "newinstance", "{option}");
+            }
+        }
+    }
+}

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::runtime::linux::client::Client;
 use crate::runtime::linux::create::encode;
 use crate::runtime::linux::plan;
+use crate::spec::TerminalSize;
 
 /// Another process: a document, or the container's own process with changes.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Execution {
     pub capabilities: Vec<String>,
     /// The connection that the master of its terminal goes to.
     pub console: Option<OwnedFd>,
+    /// The first size of its terminal, in place of the one that the process says.
+    pub terminal_size: Option<TerminalSize>,
     /// What the program gets from number 3 on.
     pub preserved: Vec<OwnedFd>,
     /// Start it even if the container is paused; it begins when that ends.
@@ -81,12 +84,14 @@ impl OciRuntime {
         let process = describe(&execution, spec.process().as_ref())?;
         check_console(process.terminal().unwrap_or(false), execution.console.is_some())?;
         let preserved = u32::try_from(execution.preserved.len()).unwrap_or(u32::MAX);
-        let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let cgroup = match &execution.cgroup {
             None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
             Some(below) => self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/'))),
         };
-        let plan = plan::exec_direct(&process, filter, Direct { preserved, keyring: false }, cgroup)?;
+        let linux = spec.linux().as_ref();
+        let mut plan = plan::exec_direct(&process, linux, Direct { preserved, keyring: false }, cgroup)?;
+        plan.terminal_size =
+            execution.terminal_size.map(|size| (size.rows, size.columns)).or(plan.terminal_size);
         let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;
         let target = rustix::process::pidfd_open(target, PidfdFlags::empty()).map_err(|_| not_running(id))?;
         if process::begin(record.pid)? != Some(record.begun) {
@@ -102,8 +107,13 @@ impl OciRuntime {
         client.send(Kind::PlanExec, &encode(&plan)?, &passed)?;
         drop((first, descriptors));
         client.wait_for(None)?;
-        client::number(&client.expect(Kind::Started)?)
-            .ok_or_else(|| Error::internal(name(id), "the helper did not say which process it is"))
+        let pid = client::number(&client.expect(Kind::Started)?)
+            .ok_or_else(|| Error::internal(name(id), "the helper did not say which process it is"))?;
+        let helper = process::Helper::of(pid)?;
+        // Which tells the helper to leave.
+        drop(client);
+        helper.await_leave();
+        Ok(pid)
     }
 }
 
@@ -169,4 +179,64 @@ fn with_capabilities(mut sets: LinuxCapabilities, names: &[String]) -> Result<Li
         sets.set_inheritable(inheritable).set_ambient(ambient);
     }
     Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> Process {
+        serde_json::from_str(
+            r#"{"user":{"uid":5,"gid":6,"umask":18,"additionalGids":[7]},"cwd":"/srv","args":["own"],
+                "env":["A=1"],"terminal":true,"capabilities":{"bounding":["CAP_KILL"]}}"#,
+        )
+        .expect("is a process")
+    }
+
+    #[test]
+    fn what_is_not_changed_is_the_container_s_own() {
+        let args = vec!["true".to_owned()];
+        let plain = Execution { args: args.clone(), ..Execution::default() };
+        let process = describe(&plain, Some(&own())).expect("is one");
+        assert_eq!(*process.args(), Some(args.clone()));
+        assert_eq!(
+            (process.cwd().as_path(), process.terminal()),
+            (std::path::Path::new("/srv"), Some(false))
+        );
+        assert_eq!(process.user(), own().user());
+        assert_eq!(process.capabilities(), own().capabilities());
+
+        let changed = Execution {
+            args,
+            cwd: Some("/tmp".into()),
+            env: vec!["B=2".to_owned()],
+            user: Some((8, None)),
+            additional_gids: vec![9],
+            no_new_privileges: true,
+            capabilities: vec!["CAP_CHOWN".to_owned()],
+            ..Execution::default()
+        };
+        let process = describe(&changed, Some(&own())).expect("is one");
+        assert_eq!(process.cwd().as_path(), std::path::Path::new("/tmp"));
+        assert_eq!(process.env().clone(), Some(vec!["A=1".to_owned(), "B=2".to_owned()]));
+        let user = process.user();
+        assert_eq!((user.uid(), user.gid(), user.umask()), (8, 6, Some(18)));
+        assert_eq!(*user.additional_gids(), Some(vec![7, 9]));
+        assert_eq!(process.no_new_privileges(), Some(true));
+        let sets = process.capabilities().clone().expect("has some");
+        assert_eq!(sets.bounding().clone().map(|set| set.len()), Some(2));
+        assert_eq!(sets.ambient().clone().map(|set| set.len()), Some(1));
+    }
+
+    #[test]
+    fn a_process_without_a_command_or_with_an_unknown_capability_is_refused() {
+        let nothing = describe(&Execution::default(), Some(&own())).expect_err("has no command");
+        assert!(nothing.to_string().contains("process args cannot be empty"), "{nothing}");
+        let odd = Execution {
+            args: vec!["true".to_owned()],
+            capabilities: vec!["CAP_FLY".to_owned()],
+            ..Execution::default()
+        };
+        assert!(describe(&odd, Some(&own())).expect_err("is unknown").to_string().contains("CAP_FLY"));
+    }
 }

@@ -16,12 +16,14 @@ mod exec;
 mod features;
 mod group;
 mod id;
+mod notify;
 mod process;
 mod record;
 mod signal;
 mod start;
 mod status;
 mod update;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +33,7 @@ pub use self::example::example;
 pub use self::exec::Execution;
 pub use self::features::features;
 pub use self::id::OciId;
+pub use self::notify::Notify;
 use self::record::Record;
 pub use self::status::{OciState, Status};
 use super::cgroup::Cgroups;

@@ -101,3 +101,48 @@ fn owner(uid: u32) -> String {
     let user = nix::unistd::User::from_uid(uid.into());
     user.ok().flatten().map(|user| user.name).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            oci_version: "1.0.2".to_owned(),
+            id: "web".to_owned(),
+            pid: 7,
+            begun: 99,
+            bundle: "/bundle".into(),
+            rootfs: "/bundle/rootfs".into(),
+            created: Timestamp::from_nanos(1_700_000_000_000_000_000),
+            annotations: BTreeMap::new(),
+            cgroup: "/web".to_owned(),
+            own_pids: true,
+            owner: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_a_torn_one_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let directory = directory.path();
+        assert!(Record::read(&directory.join("nobody")).expect("reads").is_none());
+        assert!(Record::read(directory).expect("reads").is_none(), "it is being made");
+        record().write(directory).expect("writes");
+        let read = Record::read(directory).expect("reads").expect("is there");
+        assert_eq!((read.pid, read.begun, read.cgroup.as_str()), (7, 99, "/web"));
+        fs::write(directory.join(STATE), "{\"id\":").expect("writes");
+        let error = Record::read(directory).expect_err("is torn");
+        assert!(error.is(crate::error::ErrorKind::Corrupt), "{error}");
+    }
+
+    #[test]
+    fn a_state_has_the_members_of_runc_s() {
+        let state = record().into_state(Status::Stopped);
+        let json = serde_json::to_value(&state).expect("is JSON");
+        assert_eq!((&json["pid"], &json["status"]), (&0.into(), &"stopped".into()));
+        assert_eq!(json["created"], "2023-11-14T22:13:20Z");
+        assert_eq!(json.get("annotations"), None, "there are none");
+        assert_eq!(record().into_state(Status::Paused).pid, 7);
+    }
+}

@@ -57,6 +57,8 @@ fn share(plan: &mut ContainerPlan, place: usize) {
         attributes_below: Default::default(),
         propagation: 0,
         system: true,
+        copy_up: false,
+        idmap: None,
     };
     plan.mounts.insert(after, mount);
 }

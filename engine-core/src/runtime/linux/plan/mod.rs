@@ -5,16 +5,18 @@ pub(super) mod held;
 mod hooks;
 mod mounts;
 mod process;
+mod spaces;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod traits;
 
 use std::path::Path;
 use std::time::Duration;
 
 use engine_shim::restart::Policy;
 use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Spec,
+    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Process, Spec,
 };
 
 use engine_shim::plan::{
@@ -46,6 +48,13 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
     let spec = &bundle.spec;
     let root = root(&bundle.root, spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false))?;
     let plan = decide(spec, root, &Who::Named(&bundle.user), cgroup_mounts)?;
+    // Its checks and other processes would not enter the one, and the other would not come again with its next life.
+    if plan.namespaces.has_users() {
+        return Err(unsupported("a user namespace"));
+    }
+    if !plan.spaces.links.is_empty() {
+        return Err(unsupported("network devices of the host"));
+    }
     let terminal_size = bundle.streams.terminal_size.map(|size| (size.rows, size.columns));
     let mut hooks = plan.hooks;
     hooks.state = hooks::state(spec, bundle.place.id.as_str(), &bundle.place.run_dir)?;
@@ -99,6 +108,9 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
     let process =
         spec.process().as_ref().ok_or_else(|| Error::invalid("the command", "no command was given"))?;
     let namespaces = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+    let spaces = spaces::spaces(linux, &namespaces)?;
+    let mut program = process::process(process, who, linux.seccomp().as_ref())?;
+    traits::of_container(&mut program.traits, linux)?;
     let own_uts = has(&namespaces, libc::CLONE_NEWUTS);
     Ok(ContainerPlan {
         run_dir: String::new(),
@@ -110,7 +122,7 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         cgroup: Cgroup::default(),
         root,
         propagation: mounts::root_propagation(linux.rootfs_propagation().as_deref())?,
-        mounts: mounts::mounts(spec.mounts().as_deref().unwrap_or_default(), cgroup_mounts)?,
+        mounts: mounts::mounts(spec.mounts().as_deref().unwrap_or_default(), cgroup_mounts, linux)?,
         devices: devices(linux.devices().as_deref().unwrap_or_default())?,
         masked: absolute(linux.masked_paths().as_deref(), "masked path")?,
         readonly: absolute(linux.readonly_paths().as_deref(), "read-only path")?,
@@ -122,7 +134,7 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         domainname: host_name("domain name", spec.domainname().as_deref(), own_uts)?,
         namespaces,
         streams: Streams { terminal_size: process::terminal_size(None, process), ..Streams::default() },
-        process: process::process(process, who, linux.seccomp().as_ref())?,
+        process: program,
         init: false,
         hooks: hooks::hooks(spec)?,
         direct: None,
@@ -130,6 +142,7 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         health: None,
         events: None,
         program: None,
+        spaces,
     })
 }
 
@@ -187,6 +200,7 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
         terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
         detach: exec.detach,
         direct: None,
+        record: None,
         program: None,
     })
 }
@@ -194,21 +208,47 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
 /// The plan for another process, which its caller looks after, in a container whose group is `cgroup`.
 pub(super) fn exec_direct(
     process: &Process,
-    filter: Option<&LinuxSeccomp>,
+    linux: Option<&Linux>,
     direct: Direct,
     cgroup: Cgroup,
 ) -> Result<ExecPlan> {
+    let mut program =
+        process::process(process, &Who::Numbered, linux.and_then(|linux| linux.seccomp().as_ref()))?;
+    if let Some(linux) = linux {
+        traits::of_container(&mut program.traits, linux)?;
+    }
     Ok(ExecPlan {
-        namespaces: JOINED as u32,
+        namespaces: to_enter(linux),
         cgroup,
-        process: process::process(process, &Who::Numbered, filter)?,
+        process: program,
         stdin: true,
         terminal_size: process::terminal_size(None, process),
         detach: true,
         events: None,
         direct: Some(direct),
+        record: None,
         program: None,
     })
+}
+
+/// The namespaces that a process enters in a container of that configuration.
+fn to_enter(linux: Option<&Linux>) -> u32 {
+    let has = |kind| {
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        namespaces.iter().any(|namespace| namespace.typ() == kind)
+    };
+    let mut enter = JOINED;
+    if has(LinuxNamespaceType::Time) {
+        enter |= spaces::CLONE_NEWTIME;
+    }
+    if has(LinuxNamespaceType::User) {
+        enter |= libc::CLONE_NEWUSER;
+        // From within a user namespace the host's cgroup namespace cannot be entered, not even by who is there.
+        if !has(LinuxNamespaceType::Cgroup) {
+            enter &= !libc::CLONE_NEWCGROUP;
+        }
+    }
+    enter as u32
 }
 
 fn logging(logging: &driver::Logging) -> Result<Logging> {
@@ -228,21 +268,7 @@ fn logging(logging: &driver::Logging) -> Result<Logging> {
 }
 
 fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let asked = [
-        ("a mapping of users", linux.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
-        ("a mapping of groups", linux.gid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())),
-        ("an SELinux label for mounts", given(linux.mount_label())),
-        (
-            "network devices of the host",
-            linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()),
-        ),
-        ("Intel RDT", linux.intel_rdt().is_some()),
-        ("a memory policy", linux.memory_policy().is_some()),
-        ("another personality", linux.personality().is_some()),
-        ("clocks of its own", linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty())),
-    ];
-    asked.into_iter().filter(|(_, asked)| *asked).try_for_each(|(what, _)| Err(unsupported(what)))
+    if linux.intel_rdt().is_some() { Err(unsupported("Intel RDT")) } else { Ok(()) }
 }
 
 fn unsupported(what: &str) -> Error {
@@ -256,9 +282,6 @@ fn namespaces(wanted: &[LinuxNamespace]) -> Result<Namespaces> {
     let mut seen = 0;
     for namespace in wanted {
         let kind = namespace.typ();
-        if matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time) {
-            return Err(unsupported(&format!("a {kind} namespace")));
-        }
         // The type's value is its CLONE_NEW* flag.
         let flag = kind as u32;
         if seen & flag != 0 {
@@ -372,7 +395,7 @@ fn absolute(paths: Option<&[String]>, noun: &str) -> Result<Vec<String>> {
 }
 
 /// A path as text: the shim speaks UTF-8.
-fn text(path: &Path, noun: &str) -> Result<String> {
+pub(super) fn text(path: &Path, noun: &str) -> Result<String> {
     match path.to_str() {
         Some(text) if !text.contains('\0') => Ok(text.to_owned()),
         _ => Err(Error::invalid(format!("{noun} {path:?}"), "it is not UTF-8 without zero bytes")),

@@ -6,7 +6,7 @@ use oci_spec::runtime;
 
 use engine_shim::plan::{Attributes, CgroupMount, Mount, MountSource};
 
-use super::{text, unsupported};
+use super::{spaces, text};
 use crate::error::{Error, Result};
 
 /// Options that change an attribute of the mount: name, bits, and whether they are set. With `r` before the name the
@@ -45,21 +45,40 @@ const PROPAGATION: [(&str, u64); 4] = [
 const GENERIC: [&str; 7] = ["async", "dirsync", "lazytime", "mand", "nolazytime", "nomand", "sync"];
 /// Options that mean nothing.
 const IGNORED: [&str; 5] = ["defaults", "iversion", "loud", "noiversion", "silent"];
+/// The option of a tmpfs that has at first what lies at its target.
+const COPY_UP: &str = "tmpcopyup";
 /// Kinds of file systems through which the container sees the kernel: nothing of an image may be on the way to where
 /// they are mounted.
 const SYSTEM: [&str; 6] = ["cgroup", "cgroup2", "devpts", "mqueue", "proc", "sysfs"];
 
-/// Mounts, with every option understood or refused. `cgroups` are those that show the container's part of the tree.
-pub(super) fn mounts(mounts: &[runtime::Mount], cgroups: &[CgroupMount]) -> Result<Vec<Mount>> {
-    mounts.iter().map(|mount| plan(mount, cgroups)).collect()
+/// Kinds of file systems whose files have no label of the mount: one for all who mount them, or the kernel's own.
+const UNLABELLED: [&str; 3] = ["mqueue", "proc", "sysfs"];
+
+/// Mounts, with every option understood or refused. `cgroups` are those that show the container's part of the tree,
+/// `linux` says how users are mapped and what SELinux calls files of new file systems.
+pub(super) fn mounts(
+    mounts: &[runtime::Mount],
+    cgroups: &[CgroupMount],
+    linux: &runtime::Linux,
+) -> Result<Vec<Mount>> {
+    let mut planned = mounts.iter().map(|mount| plan(mount, cgroups, linux)).collect::<Result<Vec<_>>>()?;
+    let label = linux.mount_label().as_deref().unwrap_or_default();
+    if !label.is_empty() {
+        for mount in &mut planned {
+            match &mut mount.source {
+                MountSource::Filesystem { kind, parameters, .. } if !UNLABELLED.contains(&kind.as_str()) => {
+                    parameters.push(("context".to_owned(), Some(label.to_owned())));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(planned)
 }
 
-fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount]) -> Result<Mount> {
+fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount], linux: &runtime::Linux) -> Result<Mount> {
     let target = target(mount.destination())?;
     let wrong = |reason: String| Error::invalid(format!("mount {target}"), reason);
-    if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-        return Err(unsupported("a mount with mapped users"));
-    }
     let mut options = Options::default();
     for option in mount.options().iter().flatten() {
         options.add(option).map_err(&wrong)?;
@@ -82,8 +101,15 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount]) -> Result<Mount> {
     if let Some((name, _)) = options.parameters.iter().find(|(name, _)| !GENERIC.contains(&name.as_str())) {
         return Err(wrong(format!("unknown option {name:?}")));
     }
+    if options.copy_up && (options.bind.is_some() || kind != "tmpfs") {
+        return Err(wrong(format!("option {COPY_UP:?} is for a tmpfs alone")));
+    }
     // Their targets are the engine's own choice, as is that of the directory of devices.
     let system = options.bind.is_none() && (SYSTEM.contains(&kind) || (kind, &*target) == ("tmpfs", "/dev"));
+    let idmap = spaces::of_mount(mount, options.idmap, linux).map_err(&wrong)?;
+    if idmap.is_some() && !matches!(source, MountSource::Bind { .. }) {
+        return Err(wrong("owners are mapped on bind mounts only".to_owned()));
+    }
     Ok(Mount {
         target,
         source,
@@ -91,6 +117,8 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount]) -> Result<Mount> {
         attributes_below: options.attributes_below,
         propagation: options.propagation,
         system,
+        copy_up: options.copy_up,
+        idmap,
     })
 }
 
@@ -115,8 +143,12 @@ fn target(path: &Path) -> Result<String> {
 
 /// The options that are understood, sorted.
 pub(in crate::runtime::linux) fn options() -> Vec<String> {
-    let mut names: Vec<String> =
-        ["bind", "rbind"].into_iter().chain(GENERIC).chain(IGNORED).map(str::to_owned).collect();
+    let mut names: Vec<String> = ["bind", "idmap", "rbind", "ridmap", COPY_UP]
+        .into_iter()
+        .chain(GENERIC)
+        .chain(IGNORED)
+        .map(str::to_owned)
+        .collect();
     let attributes =
         ATTRIBUTES.iter().map(|(name, ..)| *name).chain(ACCESS_TIMES.iter().map(|(name, _)| *name));
     for name in attributes.chain(PROPAGATION.iter().map(|(name, _)| *name)) {
@@ -135,6 +167,9 @@ struct Options {
     /// It is a bind mount; with the mounts below the source.
     bind: Option<bool>,
     parameters: Vec<(String, Option<String>)>,
+    copy_up: bool,
+    /// Its owners are mapped; with the mounts below the source.
+    idmap: Option<bool>,
 }
 
 impl Options {
@@ -142,7 +177,10 @@ impl Options {
         match option {
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
-            "remount" | "tmpcopyup" | "idmap" | "ridmap" => {
+            COPY_UP => self.copy_up = true,
+            "idmap" => self.idmap = Some(self.idmap.unwrap_or(false)),
+            "ridmap" => self.idmap = Some(true),
+            "remount" => {
                 return Err(format!("this version does not support option {option:?}"));
             }
             _ if option.is_empty() || option.contains('\0') => {

@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxSeccomp, PosixRlimit, PosixRlimitType, Process};
 
 use engine_shim::plan;
 
-use super::{text, unsupported};
+use super::{text, traits};
 use crate::error::{Error, Result};
 use crate::runtime::driver::UserSpec;
 use crate::runtime::linux::{caps, seccomp};
@@ -26,7 +26,6 @@ pub(super) fn process(
     who: &Who<'_>,
     filter: Option<&LinuxSeccomp>,
 ) -> Result<plan::Process> {
-    refuse_unsupported(process)?;
     let args = process.args().clone().unwrap_or_default();
     if args.first().is_none_or(String::is_empty) {
         return Err(Error::invalid("the command", "no command was given"));
@@ -61,6 +60,7 @@ pub(super) fn process(
         oom_score_adj: oom_score_adj(process)?,
         umask: process.user().umask(),
         ids,
+        traits: traits::traits(process)?,
     })
 }
 
@@ -71,18 +71,6 @@ pub(super) fn terminal_size(given: Option<TerminalSize>, process: &Process) -> O
         Some((u16::try_from(size.height()).ok()?, u16::try_from(size.width()).ok()?))
     };
     given.map(|size| (size.rows, size.columns)).or_else(configured)
-}
-
-fn refuse_unsupported(process: &Process) -> Result<()> {
-    let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-    let asked = [
-        ("an AppArmor profile", named(process.apparmor_profile())),
-        ("an SELinux label", named(process.selinux_label())),
-        ("an I/O priority", process.io_priority().is_some()),
-        ("a scheduling policy", process.scheduler().is_some()),
-        ("an affinity of exec", process.exec_cpu_affinity().is_some()),
-    ];
-    asked.into_iter().filter(|(_, asked)| *asked).try_for_each(|(what, _)| Err(unsupported(what)))
 }
 
 fn oom_score_adj(process: &Process) -> Result<Option<i32>> {

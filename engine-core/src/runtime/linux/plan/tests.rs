@@ -115,6 +115,20 @@ fn a_file_system_has_parameters() {
 }
 
 #[test]
+fn what_is_covered_is_copied_into_memory_alone() {
+    let mount = |kind: &str, options: &[&str]| {
+        mounted(json!({ "destination": "/data", "type": kind, "source": "/x", "options": options }))
+    };
+    assert!(mount("tmpfs", &["nosuid", "tmpcopyup"]).expect("is one").copy_up);
+    assert!(!mount("tmpfs", &["nosuid"]).expect("is one").copy_up);
+    for (kind, options) in
+        [("bind", &["tmpcopyup"][..]), ("tmpfs", &["rbind", "tmpcopyup"]), ("proc", &["tmpcopyup"])]
+    {
+        assert!(mount(kind, options).is_err(), "{kind} {options:?}");
+    }
+}
+
+#[test]
 fn what_a_mount_cannot_be_is_refused() {
     for mount in [
         json!({ "destination": "/", "type": "tmpfs" }),
@@ -141,17 +155,44 @@ fn a_container_has_mounts_of_its_own() {
     let twice = json!([{ "type": "mount" }, { "type": "pid" }, { "type": "pid" }]);
     assert_eq!(refused(|c| c["linux"]["namespaces"] = twice), ErrorKind::InvalidInput);
     let user = json!([{ "type": "mount" }, { "type": "user" }]);
-    assert_eq!(refused(|c| c["linux"]["namespaces"] = user), ErrorKind::Unsupported);
+    assert_eq!(refused(|c| c["linux"]["namespaces"] = user), ErrorKind::InvalidInput, "nobody is mapped");
 }
 
 #[test]
 fn what_this_version_does_not_offer_is_not_passed_over() {
-    let hook = json!({ "prestart": [{ "path": "/bin/true" }] });
-    assert_eq!(refused(|c| c["hooks"] = hook), ErrorKind::Unsupported);
-    assert_eq!(refused(|c| c["process"]["apparmorProfile"] = "x".into()), ErrorKind::Unsupported);
-    assert_eq!(refused(|c| c["process"]["selinuxLabel"] = "x".into()), ErrorKind::Unsupported);
-    assert_eq!(refused(|c| c["linux"]["mountLabel"] = "x".into()), ErrorKind::Unsupported);
-    planned(|c| c["hooks"] = json!({})).expect("no hook is no wish");
+    assert_eq!(refused(|c| c["linux"]["intelRdt"] = json!({ "closID": "x" })), ErrorKind::Unsupported);
+    let labelled = |c: &mut Value| {
+        c["process"]["apparmorProfile"] = "a".into();
+        c["process"]["selinuxLabel"] = "s".into();
+        c["linux"]["mountLabel"] = "m".into();
+        c["mounts"] = json!([
+            { "destination": "/a", "type": "tmpfs" },
+            { "destination": "/proc", "type": "proc" },
+        ]);
+    };
+    let plan = planned(labelled).expect("it is for the kernel to say whether it has the module");
+    let traits = plan.process.traits.expect("has some");
+    assert_eq!((traits.apparmor.as_str(), traits.selinux.as_str()), ("a", "s"));
+    let context = |mount: &engine_shim::plan::Mount| match &mount.source {
+        MountSource::Filesystem { parameters, .. } => parameters.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(context(&plan.mounts[0]), [("context".to_owned(), Some("m".to_owned()))]);
+    assert_eq!(context(&plan.mounts[1]), [], "is labelled by the kernel itself");
+}
+
+#[test]
+fn hooks_have_names_and_their_order() {
+    assert_eq!(planned(|c| c["hooks"] = json!({})).expect("plans").hooks.create_runtime, []);
+    let hook = |path: &str| json!({ "path": path, "args": ["me"], "timeout": 3 });
+    let hooks = json!({ "prestart": [hook("/a")], "createRuntime": [hook("/b")], "poststop": [hook("/c")] });
+    let hooks = planned(|c| c["hooks"] = hooks).expect("plans").hooks;
+    let names: Vec<&str> = hooks.create_runtime.iter().map(|hook| hook.name.as_str()).collect();
+    assert_eq!(names, ["prestart hook 0", "createRuntime hook 0"]);
+    assert_eq!((hooks.poststop[0].path.as_str(), hooks.poststop[0].timeout), ("/c", Some(3)));
+    for wrong in [hook("relative"), json!({ "path": "/a", "timeout": 0 })] {
+        assert_eq!(refused(|c| c["hooks"] = json!({ "poststart": [wrong] })), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]
@@ -262,4 +303,26 @@ proptest! {
             prop_assert!(!mount.target.split('/').any(|part| part == ".."));
         }
     }
+}
+
+#[test]
+fn users_of_their_own_are_for_those_that_their_caller_looks_after() {
+    let with_users = |config: &mut Value| {
+        config["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "user" }]);
+        let mapping = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+    };
+    assert_eq!(planned(with_users).expect_err("checks would not enter").kind(), ErrorKind::Unsupported);
+    let mut config = config();
+    with_users(&mut config);
+    let spec: Spec = serde_json::from_value(config).expect("a configuration");
+    let of = ("x", Path::new("/bundle"), Path::new("/bundle/rootfs"));
+    let plan = direct(&spec, of, Direct::default(), &[]).expect("a plan");
+    assert!(plan.namespaces.has_users());
+    assert_eq!(plan.spaces.users.uids, "0 1000 1\n");
+    let entered = to_enter(spec.linux().as_ref()) as i32;
+    assert_eq!(entered & libc::CLONE_NEWUSER, libc::CLONE_NEWUSER);
+    assert_eq!(entered & libc::CLONE_NEWCGROUP, 0, "is the host's");
+    assert_eq!(to_enter(None), JOINED as u32);
 }

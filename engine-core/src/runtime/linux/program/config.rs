@@ -42,6 +42,8 @@ pub(super) fn container(
     }
     spec.set_mounts(Some(mounts));
     if let Some(linux) = spec.linux_mut() {
+        // The one that is looked at for what it uses, and that is frozen.
+        linux.set_cgroups_path(Some(PathBuf::from(&bundle.place.cgroup)));
         let mut namespaces = linux.namespaces().clone().unwrap_or_default();
         namespaces.iter_mut().for_each(|namespace| show(namespace, directory));
         linux.set_namespaces(Some(namespaces));
@@ -128,6 +130,8 @@ fn sources(plan: &ContainerPlan) -> Vec<Mount> {
                 attributes_below: Default::default(),
                 propagation: 0,
                 system: false,
+                copy_up: false,
+                idmap: None,
             });
         }
     }

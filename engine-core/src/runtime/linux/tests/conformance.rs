@@ -19,12 +19,28 @@ impl Candidate for Fixture {
 }
 
 macro_rules! checks {
-    ($($name:ident)*) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $name() {
-            conformance::$name(&Fixture::new()).await;
+    ($($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                conformance::$name(&Fixture::new()).await;
+            }
+        )*
+
+        /// The same suite, with a program that builds the containers.
+        mod runc {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    match std::path::Path::new("/usr/sbin/runc").exists() {
+                        true => conformance::$name(&Fixture::driving_runc()).await,
+                        false => println!("skipped: this host has no runc"),
+                    }
+                }
+            )*
         }
-    )*};
+    };
 }
 
 checks! {
@@ -38,8 +54,11 @@ checks! {
     what_cannot_run_is_told_apart
     a_terminal_has_a_size
     exec_runs_beside_the_program
+    exec_is_known_to_whoever_asks
     exec_takes_input_to_its_end
     exec_that_cannot_run_is_told_apart
     what_does_not_run_says_so
     a_place_can_be_used_again
+    a_paused_container_holds_still_and_goes_on
+    a_paused_container_can_be_ended
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::error::Error;
 use crate::id::ContainerId;
 use crate::runtime::driver::{Bundle, ExecBundle, ExitRecord, Place, Runtime, Streams, UserSpec};
-use crate::runtime::linux::{LinuxRuntime, ShimProgram, delete};
+use crate::runtime::linux::{LinuxRuntime, RuntimeProgram, ShimProgram, delete};
 use crate::spec::{AttachSpec, Lifetime, RestartPolicy, RootMount};
 
 const APPLETS: [&str; 35] = [
@@ -41,6 +41,16 @@ pub(super) struct Said {
 
 impl Fixture {
     pub(super) fn new() -> Fixture {
+        Fixture::of(LinuxRuntime::new(ShimProgram::Embedded).expect("cgroups are mounted"))
+    }
+
+    /// With Debian's runc.
+    pub(super) fn driving_runc() -> Fixture {
+        let runc = RuntimeProgram::new("/usr/sbin/runc");
+        Fixture::of(LinuxRuntime::driving(runc, ShimProgram::Embedded).expect("cgroups are mounted"))
+    }
+
+    fn of(runtime: LinuxRuntime) -> Fixture {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().join("root");
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "home/web"] {
@@ -54,7 +64,6 @@ impl Fixture {
         std::fs::write(root.join("etc/passwd"), passwd).expect("writes");
         std::fs::write(root.join("etc/group"), "root:x:0:\nweb:x:34:\nextra:x:50:web\n").expect("writes");
         std::fs::set_permissions(&root, PermissionsExt::from_mode(0o755)).expect("sets mode");
-        let runtime = LinuxRuntime::new(ShimProgram::Embedded).expect("cgroups are mounted");
         let cgroup = format!("/engine-test-{}", ContainerId::random().expect("random numbers").short());
         Fixture { runtime, directory, cgroup, places: Mutex::default() }
     }
@@ -169,6 +178,7 @@ pub(super) fn exec_bundle(command: &[&str]) -> ExecBundle {
         terminal_size: None,
         detach: false,
         events: None,
+        record: None,
     }
 }
 

@@ -104,7 +104,7 @@ async fn an_unknown_option_is_named() {
         (json!({ "destination": "/x", "source": "/tmp", "options": ["bind", "nonsense"] }), "nonsense"),
         (json!({ "destination": "/x", "type": "nonsense" }), "nonsense"),
         (json!({ "destination": "/x", "source": "tmp", "options": ["bind"] }), "absolute"),
-        (json!({ "destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"] }), "tmpcopyup"),
+        (json!({ "destination": "/x", "type": "proc", "options": ["tmpcopyup"] }), "tmpcopyup"),
     ] {
         let error = fixture.refusal(with_mount(&fixture, &["true"], mount)).await;
         assert!(error.to_string().contains(word), "{error}");
