@@ -158,6 +158,21 @@ fn it_does_not_outlive_its_monitor_unnoticed() {
 }
 
 #[test]
+fn orphans_in_the_host_s_namespace_of_processes_are_reaped() {
+    let sandbox = Sandbox::new("runc-orphans");
+    sandbox.busybox();
+    let script = "(sleep 0.2 &); sleep 1000";
+    run(&sandbox, &["-d", "--name", "host", "--pid", "host", "busybox", "sh", "-c", script]).ok();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", show(&sandbox, "host", ".State.Pid")));
+    let status = status.expect("it runs");
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent").trim();
+    let children = format!("/proc/{monitor}/task/{monitor}/children");
+    std::thread::sleep(Duration::from_millis(500));
+    let children = std::fs::read_to_string(children).expect("reads");
+    assert_eq!(children.split_whitespace().count(), 1, "the program is its only child: {children}");
+}
+
+#[test]
 fn a_runtime_is_found_by_its_name_and_its_path_and_no_other() {
     let sandbox = Sandbox::new("runc-name");
     sandbox.busybox();

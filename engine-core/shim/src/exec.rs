@@ -205,6 +205,7 @@ impl Exec {
                 }
             }
             Ok(Some(Message::Born(process, pid))) => {
+                foreign::adopted();
                 self.builder = Some(core::mem::replace(&mut self.process, process));
                 self.pid = pid;
             }

@@ -144,6 +144,7 @@ impl Life {
             }
             Ok(Some(Message::Hooks)) => self.run_hooks(plan),
             Ok(Some(Message::Born(process, pid))) => {
+                foreign::adopted();
                 self.builder = Some(core::mem::replace(&mut self.init, process));
                 self.pid = pid;
                 return Change::Born;

@@ -76,7 +76,7 @@ impl Monitor {
             hub.set_log(Log::open(path, &logging(&plan), now())?);
         }
         let mut kept = match &plan.program {
-            Some(_) => foreign::prepare(&plan)?,
+            Some(_) => Kept::made(&plan.namespaces)?,
             None => Kept::open(&plan.namespaces)?,
         };
         let life = Life::begin(&plan, &kept, hub)?;

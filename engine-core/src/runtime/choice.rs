@@ -140,7 +140,7 @@ impl Runtimes {
 
     /// That of places with the same one.
     fn of_all(&self, places: &[Place]) -> Result<Arc<dyn Runtime>> {
-        self.get(places.first().and_then(|place| place.runtime.as_deref()))
+        places.first().map_or_else(|| self.get(None), |place| self.of(place))
     }
 }
 

@@ -27,15 +27,15 @@ use crate::sys::{self, Forked};
 /// Where the container's root is mounted in the bundle.
 const ROOT: &str = "rootfs";
 
-/// Makes this process the parent of what the program leaves behind; gives what stays over the container's lives.
-pub(crate) fn prepare(plan: &ContainerPlan) -> Result<Kept> {
-    adopt()?;
-    Kept::made(&plan.namespaces)
+/// Orphans among the descendants of this process become its children from now on: what the program leaves behind does.
+fn adopt() -> Result<()> {
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).step("ask for", "orphans")
 }
 
-/// Orphans among the descendants of this process become its children from now on.
-pub(crate) fn adopt() -> Result<()> {
-    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).step("ask for", "orphans")
+/// The process that was waited for is here. Orphans of a container that shares the host's namespace of processes are
+/// for the host's init, which reaps them.
+pub(crate) fn adopted() {
+    let _ = sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0);
 }
 
 /// Begins a life. The process is the builder, until it says that there is a first process of the container.
@@ -45,6 +45,7 @@ pub(crate) fn build(
     kept: &Kept,
     stdio: Option<Stdio>,
 ) -> Result<Begun> {
+    adopt()?;
     aside(|sync| {
         let desk = Desk::make(&program.bundle)?;
         bundle::namespaces(&desk, &plan.namespaces, kept)?;

@@ -13,6 +13,9 @@ use crate::runtime::driver::{Bundle, ExecBundle};
 use crate::runtime::linux::plan::held;
 use crate::spec::TerminalSize;
 
+/// The version of the specification that all programs understand.
+const VERSION: &str = "1.0.2";
+
 /// The configuration of a container, and the mounts that the shim makes below the bundle for it.
 pub(super) fn container(
     bundle: &Bundle,
@@ -20,6 +23,8 @@ pub(super) fn container(
     directory: &str,
 ) -> Result<((String, String), Vec<Mount>)> {
     let mut spec = bundle.spec.clone();
+    // What is in it that is newer is left out by programs that do not know it; a newer version some do not even read.
+    spec.set_version(VERSION.to_owned());
     let mut root = Root::default();
     root.set_path(format!("{directory}/rootfs").into()).set_readonly(Some(plan.root.readonly));
     spec.set_root(Some(root));
@@ -136,4 +141,36 @@ fn sources(plan: &ContainerPlan) -> Vec<Mount> {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_of_the_user_is_left_open_whatever_the_arguments_say() {
+        let mut process = Process::default();
+        process.set_args(Some(vec!["\"user\":".to_owned(), "}".to_owned()]));
+        let size = Some(TerminalSize { rows: 33, columns: 99 });
+        let (before, after) = open(&process, size).expect("has JSON");
+        let whole = format!("{before}{{\"uid\":8,\"gid\":9}}{after}");
+        let read: Value = serde_json::from_str(&whole).expect("is JSON");
+        assert_eq!(read["user"], json!({"uid": 8, "gid": 9}));
+        assert_eq!(read["args"], json!(["\"user\":", "}"]));
+        assert_eq!(read["consoleSize"], json!({"height": 33, "width": 99}));
+    }
+
+    #[test]
+    fn what_is_there_already_is_joined_by_the_path_it_is_shown_under() {
+        let path_of = |kind, path: Option<&str>| {
+            let mut namespace = LinuxNamespace::default();
+            namespace.set_typ(kind).set_path(path.map(PathBuf::from));
+            show(&mut namespace, "/run/bundle");
+            namespace.path().clone()
+        };
+        let shown = |flag: i32| Some(PathBuf::from(format!("/run/bundle/namespaces/{flag}")));
+        assert_eq!(path_of(LinuxNamespaceType::Pid, None), None);
+        assert_eq!(path_of(LinuxNamespaceType::Pid, Some("/proc/1/fd/9")), shown(libc::CLONE_NEWPID));
+        assert_eq!(path_of(LinuxNamespaceType::Network, None), shown(libc::CLONE_NEWNET));
+    }
 }
