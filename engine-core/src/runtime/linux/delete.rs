@@ -66,6 +66,7 @@ pub(super) fn clean(host: &Host, place: &Place) -> Result<()> {
         faults.note(host.cgroups.remove(&place.cgroup));
     }
     if host.program.is_some() {
+        faults.note(host.cgroups.remove_everywhere(&place.cgroup));
         program::clean(place, &mut faults);
     }
     for name in ["control", status::FILE, pause::MARK, "monitor"] {

@@ -5,6 +5,8 @@ use std::io::Read;
 
 use crate::error::{Error, ErrorKind, Result, Subject};
 
+/// Every mount there is, for this process.
+const MOUNTS: &str = "/proc/self/mountinfo";
 /// More than this is no list of mounts.
 const LIMIT: u64 = 64 << 20;
 
@@ -55,13 +57,20 @@ struct Mount {
 
 /// How this host's control groups are laid out.
 pub(super) fn layout() -> Result<Layout> {
-    let read = |path: &str| -> Result<String> {
-        let mut text = Vec::new();
-        let file = std::fs::File::open(path).subject(|| path.to_owned())?;
-        file.take(LIMIT).read_to_end(&mut text).subject(|| path.to_owned())?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    };
-    decide(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
+    decide(&read(MOUNTS)?, &read("/proc/self/cgroup")?)
+}
+
+/// Where any hierarchy is mounted, those that the engine does not use included.
+pub(super) fn points() -> Result<Vec<String>> {
+    let mounts = read(MOUNTS)?;
+    Ok(mounts.lines().filter_map(parse).filter_map(|(point, mount)| mount.map(|_| point)).collect())
+}
+
+fn read(path: &str) -> Result<String> {
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).subject(|| path.to_owned())?;
+    file.take(LIMIT).read_to_end(&mut text).subject(|| path.to_owned())?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The layout by these two files.

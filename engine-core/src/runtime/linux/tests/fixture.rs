@@ -160,7 +160,7 @@ impl Drop for Fixture {
                 eprintln!("cleaning up: {e}");
             }
         }
-        let _ = self.runtime.host.cgroups.remove(&self.cgroup);
+        let _ = self.runtime.host.cgroups.remove_everywhere(&self.cgroup);
     }
 }
 
