@@ -159,6 +159,7 @@ impl Exec {
                 }
             };
             let mut ended = events.is_err();
+            let watched = self.pid;
             for event in events.unwrap_or_default() {
                 match event {
                     Event::Ready(0) => ended = true,
@@ -170,7 +171,8 @@ impl Exec {
                     Event::Request(..) | Event::Gone(_) => {}
                 }
             }
-            if ended {
+            // A builder that is done leaves another process to look after, of which it has told before.
+            if ended && self.pid == watched {
                 break;
             }
         }
