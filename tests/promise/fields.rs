@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ran, Sandbox, fixture, run};
+use crate::support::{Ran, Sandbox, oci, run};
 
 /// A bundle of busybox in a directory of its own, and the two runtimes.
 struct Field {
@@ -19,8 +19,7 @@ impl Field {
     fn new(test: &str, script: &str) -> Field {
         let sandbox = Sandbox::new(test);
         let field = Field { config: config(script, sandbox.netns()), sandbox };
-        std::fs::create_dir_all(field.rootfs()).expect("a directory");
-        run(Command::new("tar").arg("-C").arg(field.rootfs()).arg("-xf").arg(fixture::busybox_tar()));
+        oci::unpack(&field.rootfs());
         field
     }
 
@@ -129,59 +128,29 @@ impl Drop for Running<'_> {
     }
 }
 
+/// The usual configuration with what more of these tests need: capabilities, and mounts before that of `/sys`.
 fn config(script: &str, mark: &str) -> Value {
-    let capabilities: Vec<String> =
-        ["CHOWN", "DAC_OVERRIDE", "KILL", "SETUID", "SETGID", "SYS_ADMIN", "NET_ADMIN"]
-            .iter()
-            .map(|name| format!("CAP_{name}"))
-            .collect();
-    json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": { "uid": 0, "gid": 0 },
-            "args": ["sh", "-c", script],
-            "env": ["PATH=/bin:/sbin:/usr/bin:/usr/sbin"],
-            "cwd": "/",
-            "capabilities": {
-                "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
-            },
-        },
-        "root": { "path": "rootfs" },
-        "hostname": "bundle",
-        "mounts": [
-            { "destination": "/proc", "type": "proc", "source": "proc" },
-            {
-                "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
-            },
-            {
-                "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-            },
-            {
-                "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-                "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-            },
-            {
-                "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
-                "options": ["nosuid", "noexec", "nodev"],
-            },
-            {
-                "destination": "/sys", "type": "sysfs", "source": "sysfs",
-                "options": ["nosuid", "noexec", "nodev", "ro"],
-            },
-        ],
-        "linux": {
-            "cgroupsPath": format!("/fields-{mark}"),
-            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
-            "namespaces": [
-                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" },
-                { "type": "mount" },
-            ],
-            "maskedPaths": ["/proc/kcore", "/proc/scsi"],
-            "readonlyPaths": ["/proc/sys"],
-        },
-    })
+    let mut config = oci::config(script, &format!("/fields-{mark}"));
+    config["process"]["env"] = json!(["PATH=/bin:/sbin:/usr/bin:/usr/sbin"]);
+    let sets = config["process"]["capabilities"].as_object_mut().expect("has sets");
+    for set in sets.values_mut().filter_map(Value::as_array_mut) {
+        set.extend([json!("CAP_SYS_ADMIN"), json!("CAP_NET_ADMIN")]);
+    }
+    let more = [
+        json!({
+            "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+            "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+        }),
+        json!({
+            "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+            "options": ["nosuid", "noexec", "nodev"],
+        }),
+    ];
+    let mounts = config["mounts"].as_array_mut().expect("has mounts");
+    let last = mounts.len() - 1;
+    mounts.splice(last..last, more);
+    config["linux"]["maskedPaths"] = json!(["/proc/kcore", "/proc/scsi"]);
+    config
 }
 
 /// The link of a namespace of a process of the host.
@@ -585,7 +554,7 @@ fn what_most_configurations_say_is_as_with_runc() {
         stat -c %t:%T:%a:%u /dev/mine; cat /proc/sys/kernel/msgmax; chmod 777 /dev/shm 2>/dev/null || echo denied";
     let mut field = Field::new("common", script);
     std::fs::create_dir_all(field.rootfs().join("work")).expect("a directory");
-    field.set("/process/cwd", json!("/work"));
+    field.set("/hostname", json!("bundle")).set("/process/cwd", json!("/work"));
     field.set("/process/env", json!(["PATH=/bin", "WORD=said"]));
     field.set("/process/user", json!({ "uid": 0, "gid": 0, "umask": 0o27, "additionalGids": [5, 6] }));
     field.set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 321, "hard": 400 }]));

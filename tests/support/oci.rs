@@ -84,9 +84,7 @@ impl Oci {
     pub fn bundle(&self, script: &str) -> Bundle {
         let number = self.bundles.fetch_add(1, Ordering::Relaxed);
         let path = self.dir().join(format!("bundle-{number}"));
-        let rootfs = path.join("rootfs");
-        std::fs::create_dir_all(&rootfs).expect("a directory");
-        run(Command::new("tar").arg("-C").arg(&rootfs).arg("-xf").arg(fixture::busybox_tar()));
+        unpack(&path.join("rootfs"));
         let group = format!("/oci-{}-{number}", self.sandbox.netns());
         let mut bundle = Bundle { path, config: config(script, &group) };
         bundle.write();
@@ -170,6 +168,12 @@ fn leftovers(mark: &str) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
+/// Makes a root file system of busybox.
+pub fn unpack(rootfs: &Path) {
+    std::fs::create_dir_all(rootfs).expect("a directory");
+    run(Command::new("tar").arg("-C").arg(rootfs).arg("-xf").arg(fixture::busybox_tar()));
+}
+
 impl Bundle {
     pub fn path(&self) -> &str {
         self.path.to_str().expect("a path")
@@ -200,7 +204,8 @@ impl Bundle {
     }
 }
 
-fn config(script: &str, group: &str) -> Value {
+/// A configuration that runs `script` in the control group `group`.
+pub fn config(script: &str, group: &str) -> Value {
     let capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID", "CAP_SETGID"];
     json!({
         "ociVersion": "1.0.2",
