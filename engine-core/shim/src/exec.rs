@@ -37,8 +37,9 @@ pub(crate) fn run(control: OwnedFd, plan: &ExecPlan, given: Vec<OwnedFd>) {
     match Exec::begin(plan, given, &mut hub, engine, &teller) {
         Ok(exec) => exec.look_after(&mut hub, &teller),
         Err(failure) => {
-            teller.failed(&failure.encode());
-            hub.reply(engine, Kind::Failed, &failure.encode(), None);
+            let failure = failure.encode();
+            teller.failed(&failure);
+            hub.reply(engine, Kind::Failed, &failure, None);
         }
     }
     hub.farewell();

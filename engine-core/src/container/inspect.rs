@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::info::ContainerInfo;
-use super::{Container, files, health, oci, plan, state};
+use super::{Container, files, health, oci, plan, reconcile, state};
 use crate::error::Result;
 use crate::id::{ContainerName, NetworkId};
 use crate::image::config::RunConfig;
@@ -23,7 +23,7 @@ use crate::store::{endpoints, networks, volumes};
 pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
     let parts = &container.parts;
     let row = container.row().await?;
-    let row = super::reconcile::settle(parts, row).await?.ok_or_else(|| container.gone())?;
+    let row = reconcile::settle(parts, row).await?.ok_or_else(|| container.gone())?;
     let config = plan::image_config(parts, &row.record).await?;
     let id = row.id.clone();
     let (places, members, volume_rows) = parts
@@ -46,7 +46,7 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         command.split_first().map_or((String::new(), Vec::new()), |(p, a)| (p.clone(), a.to_vec()));
     let etc = files::EtcFiles::of(parts, &row.id);
     let execs = match state.running {
-        true => running_execs(container).await?,
+        true => running_execs(parts, &row).await?,
         false => None,
     };
     let mounts: Vec<Value> = spec
@@ -103,9 +103,10 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
 }
 
 /// The identifiers of processes that run beside the program; `None` without any.
-async fn running_execs(container: &Container) -> Result<Option<Vec<String>>> {
-    let running = container.execs().await?.into_iter().filter(|exec| exec.running);
-    Ok(Some(running.map(|exec| exec.id).collect()).filter(|ids: &Vec<String>| !ids.is_empty()))
+async fn running_execs(parts: &Parts, row: &ContainerRow) -> Result<Option<Vec<String>>> {
+    let execs = parts.runtime.execs(&reconcile::place(parts, row)).await?;
+    let running = execs.into_iter().filter(|exec| exec.running);
+    Ok(Some(running.map(|exec| exec.record.id).collect()).filter(|ids: &Vec<String>| !ids.is_empty()))
 }
 
 fn mount(parts: &Parts, mount: &MountSpec, driver: Option<&str>) -> Value {

@@ -27,11 +27,6 @@ use crate::sys::{self, Forked};
 /// Where the container's root is mounted in the bundle.
 const ROOT: &str = "rootfs";
 
-/// Orphans among the descendants of this process become its children from now on: what the program leaves behind does.
-fn adopt() -> Result<()> {
-    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).step("ask for", "orphans")
-}
-
 /// The process that was waited for is here. Orphans of a container that shares the host's namespace of processes are
 /// for the host's init, which reaps them.
 pub(crate) fn adopted() {
@@ -45,7 +40,6 @@ pub(crate) fn build(
     kept: &Kept,
     stdio: Option<Stdio>,
 ) -> Result<Begun> {
-    adopt()?;
     aside(|sync| {
         let desk = Desk::make(&program.bundle)?;
         bundle::namespaces(&desk, &plan.namespaces, kept)?;
@@ -76,7 +70,6 @@ pub(crate) fn enter(
     root: &OwnedFd,
     stdio: Option<Stdio>,
 ) -> Result<Begun> {
-    adopt()?;
     aside(|sync| {
         let desk = Desk::make(&program.bundle)?;
         // The program remembers where the root was, and wants a directory there.
@@ -90,8 +83,10 @@ pub(crate) fn enter(
 }
 
 /// Does `work` in a child that ends with this process and tells it how far it is, a failure included. Its number is
-/// nobody's business: it is given as 0.
+/// nobody's business: it is given as 0. Orphans among the descendants of this process become its children from now on,
+/// until it has [adopted] one: what the program leaves behind does.
 fn aside(work: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<Begun> {
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).step("ask for", "orphans")?;
     let (ours, theirs) = sync::pair().step("make", "a socket pair")?;
     match sys::clone(0, None).step("clone", "the builder")? {
         Forked::Child => {

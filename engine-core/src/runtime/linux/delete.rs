@@ -58,16 +58,20 @@ pub(super) fn clean(host: &Host, place: &Place) -> Result<()> {
     let mut faults = Faults::new();
     // A monitor that came to its end has removed the group. One that was killed leaves it, with those in it that had
     // no namespace of processes of their own.
-    if host.cgroups.find(&place.cgroup).dirs.iter().any(|directory| Path::new(directory).exists()) {
+    let left = host.cgroups.find(&place.cgroup).dirs.iter().any(|directory| Path::new(directory).exists());
+    if left {
         faults.note(host.cgroups.kill(&place.cgroup));
-        if let Some(program) = &host.program {
-            faults.note(program::delete(host, program, place));
-        }
-        faults.note(host.cgroups.remove(&place.cgroup));
     }
-    if host.program.is_some() {
-        faults.note(host.cgroups.remove_everywhere(&place.cgroup));
-        program::clean(place, &mut faults);
+    match &host.program {
+        Some(program) => {
+            if left {
+                faults.note(program::delete(host, program, place));
+            }
+            faults.note(host.cgroups.remove_everywhere(&place.cgroup));
+            program::clean(place, &mut faults);
+        }
+        None if left => faults.note(host.cgroups.remove(&place.cgroup)),
+        None => {}
     }
     for name in ["control", status::FILE, pause::MARK, "monitor"] {
         let path = place.run_dir.join(name);

@@ -9,6 +9,7 @@ pub(crate) mod cgroup;
 mod client;
 mod create;
 mod delete;
+mod document;
 mod exec;
 mod execs;
 mod namespaces;
@@ -48,8 +49,8 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::spec::{AttachSpec, Lifetime, RestartPolicy, Signal, TerminalSize};
 use crate::store::blocking;
 
-/// Looks at one place. It may block.
-type Look<T> = fn(&Host, &Place) -> Result<T>;
+/// Looks at one place, with the processor time of the whole host at that moment. It may block.
+type Look<T> = fn(&Host, &Place, u64) -> Result<T>;
 /// So many are looked at by one thread.
 const FEW: usize = 16;
 
@@ -134,7 +135,8 @@ impl LinuxRuntime {
 
 /// What `look` finds of each place, one after the other.
 fn look_at<T>(host: &Host, places: &[Place], look: Look<T>) -> Result<Vec<Option<T>>> {
-    let found = places.iter().map(|place| match look(host, place) {
+    let system = usage::system_time()?;
+    let found = places.iter().map(|place| match look(host, place, system) {
         Ok(found) => Ok(Some(found)),
         Err(e) if e.is(ErrorKind::Conflict) => Ok(None),
         Err(e) => Err(e),
@@ -249,7 +251,7 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn usage(&self, place: &Place) -> Result<Usage> {
-        self.at(place, usage::of).await
+        self.at(place, |host, place| usage::of(host, place, usage::system_time()?)).await
     }
 
     async fn usages(&self, places: &[Place]) -> Result<Vec<Option<Usage>>> {

@@ -4,44 +4,40 @@ use super::cgroup::GroupUsage;
 use super::{Host, client, state};
 use crate::error::{Error, Result, Subject};
 use crate::runtime::driver::Place;
-use crate::runtime::usage::{CpuSample, CpuUsage, InterfaceUsage, Traffic, Usage};
+use crate::runtime::usage::{CpuSample, InterfaceUsage, Traffic, Usage};
 use crate::spec::Timestamp;
 
 /// Nanoseconds in one tick of `/proc/stat`.
 const TICK: u64 = 10_000_000;
 
 /// The figures of a container.
-pub(super) fn of(host: &Host, place: &Place) -> Result<Usage> {
+pub(super) fn of(host: &Host, place: &Place, system: u64) -> Result<Usage> {
     let pid = state::running_pid(place)?.ok_or_else(|| client::not_running(place))?;
-    figures(host, &place.cgroup, pid)
+    figures(host, &place.cgroup, pid, system)
 }
 
 /// The figures of a group, and of the network that `pid` has.
-pub(super) fn figures(host: &Host, cgroup: &str, pid: u32) -> Result<Usage> {
+pub(super) fn figures(host: &Host, cgroup: &str, pid: u32, system: u64) -> Result<Usage> {
     let read = Timestamp::now();
     let GroupUsage { cpu, mut memory, pids, block } = host.cgroups.usage(cgroup)?;
-    let system = rustix::system::sysinfo();
-    memory.limit = memory.limit.min(system.totalram.saturating_mul(u64::from(system.mem_unit)));
+    let total = rustix::system::sysinfo();
+    memory.limit = memory.limit.min(total.totalram.saturating_mul(u64::from(total.mem_unit)));
     let network = std::fs::read_to_string(format!("/proc/{pid}/net/dev"));
     let network = network.map_or_else(|_| Vec::new(), |text| interfaces(&text));
-    Ok(Usage { cpu: sample(read, cpu)?, memory, pids, block, network })
+    Ok(Usage { cpu: CpuSample { read, usage: cpu, system }, memory, pids, block, network })
 }
 
 /// The processor time alone, which is a small part of the work.
-pub(super) fn cpu(host: &Host, place: &Place) -> Result<CpuSample> {
+pub(super) fn cpu(host: &Host, place: &Place, system: u64) -> Result<CpuSample> {
     if !state::is_looked_after(place)? {
         return Err(client::not_running(place));
     }
     let read = Timestamp::now();
-    sample(read, host.cgroups.cpu_usage(&place.cgroup)?)
+    Ok(CpuSample { read, usage: host.cgroups.cpu_usage(&place.cgroup)?, system })
 }
 
-fn sample(read: Timestamp, usage: CpuUsage) -> Result<CpuSample> {
-    Ok(CpuSample { read, usage, system: system_time()? })
-}
-
-/// Processor time of the whole host, idle time included.
-fn system_time() -> Result<u64> {
+/// Processor time of the whole host, idle time included: what the figures of any number of containers are set beside.
+pub(super) fn system_time() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/stat").subject(|| "/proc/stat".to_owned())?;
     let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
     // What guests took is in the time of users already.

@@ -172,7 +172,7 @@ impl Cgroups {
     /// As [`Cgroups::remove`], also in the hierarchies that the engine has no use for: a runtime program has made the
     /// group in all of them.
     pub(crate) fn remove_everywhere(&self, path: &str) -> Result<()> {
-        self.remove(path)?;
+        check(path)?;
         detect::points()?.iter().try_for_each(|point| tree::remove(&[point, path].concat()))
     }
 

@@ -1,8 +1,7 @@
 //! What is written down of a container: `state.json`, and a copy of its configuration.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{OciState, Status};
 use crate::error::{Error, Result, Subject};
+use crate::runtime::linux::document;
 use crate::spec::Timestamp;
 
 const STATE: &str = "state.json";
@@ -56,7 +56,7 @@ impl Record {
 
     /// Writes it, so that it is there as a whole or not at all.
     pub(super) fn write(&self, directory: &Path) -> Result<()> {
-        write(directory, STATE, self)
+        document::write(directory, STATE, self)
     }
 
     pub(super) fn into_state(self, status: Status) -> OciState {
@@ -77,23 +77,12 @@ impl Record {
 
 /// Keeps a copy of the configuration: later changes of the bundle's mean nothing.
 pub(super) fn keep_configuration(directory: &Path, spec: &Spec) -> Result<()> {
-    write(directory, CONFIG, spec)
+    document::write(directory, CONFIG, spec)
 }
 
 /// The configuration that the container was made with.
 pub(super) fn configuration(directory: &Path) -> Result<Spec> {
     super::bundle::configuration(&directory.join(CONFIG))
-}
-
-fn write(directory: &Path, name: &str, value: &impl Serialize) -> Result<()> {
-    let path = directory.join(name);
-    let json = serde_json::to_vec(value)
-        .map_err(|e| Error::internal(path.display().to_string(), "it has no JSON").caused_by(e))?;
-    let unfinished = directory.join(format!(".{name}"));
-    File::create(&unfinished)
-        .and_then(|mut file| file.write_all(&json))
-        .and_then(|()| fs::rename(&unfinished, &path))
-        .subject(|| path.display().to_string())
 }
 
 /// The name of a user of the host; nothing if it has none.

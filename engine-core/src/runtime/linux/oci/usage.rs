@@ -20,7 +20,7 @@ impl OciRuntime {
         let record = self.record(id)?;
         match self.status(id, &record)? {
             Status::Stopped => Err(not_running(id)),
-            _ => usage::figures(&self.host, &record.cgroup, record.pid),
+            _ => usage::figures(&self.host, &record.cgroup, record.pid, usage::system_time()?),
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(super) use self::reason::explain;
 use super::client::Client;
-use super::{Host, create};
+use super::{Host, create, document};
 use crate::error::{Error, Faults, Result, Subject};
 use crate::runtime::driver::{Bundle, ExecBundle, Place};
 
@@ -108,10 +108,7 @@ impl RuntimeProgram {
 }
 
 fn text(path: &Path) -> Result<String> {
-    match path.to_str() {
-        Some(text) if !text.contains('\0') => Ok(text.to_owned()),
-        _ => Err(Error::invalid(format!("path {path:?}"), "it is not UTF-8 without zero bytes")),
-    }
+    super::plan::text(path, "path")
 }
 
 /// The plan for a container that `program` builds, from that for one that the shim does.
@@ -157,10 +154,7 @@ pub(super) fn update(
         Err(_) => Value::Null,
     };
     merge(&mut all, changed);
-    let unfinished = path.with_extension("new");
-    std::fs::write(&unfinished, all.to_string())
-        .and_then(|()| std::fs::rename(&unfinished, &path))
-        .subject(|| path.display().to_string())
+    document::write(&place.run_dir, RESOURCES, &all)
 }
 
 /// Puts what `new` says in the place of what `all` says of the same.
