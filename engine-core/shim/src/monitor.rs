@@ -72,6 +72,7 @@ enum Source {
 impl Monitor {
     fn begin(plan: ContainerPlan, hub: &mut Hub, engine: u32) -> Result<Monitor> {
         let lock = rundir::take_lock(&plan.run_dir)?;
+        plan.program_link.iter().for_each(|link| rundir::lead_to_program(link));
         if let Some(path) = &plan.streams.log {
             hub.set_log(Log::open(path, &logging(&plan), now())?);
         }

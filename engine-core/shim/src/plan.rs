@@ -67,6 +67,8 @@ pub struct ContainerPlan {
     pub health: Option<HealthPlan>,
     /// Where to tell what happens to it.
     pub events: Option<Events>,
+    /// A link that is to lead to the program of its monitor, for others that are started from the same memory.
+    pub program_link: Option<String>,
     /// Programs that run beside the container's at points of its life.
     pub hooks: Hooks,
     /// Its caller looks after the container by itself.

@@ -10,6 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::failure::{Result, Step, failure};
 use crate::status::{self, Status};
 use crate::sys;
+use crate::text::Text;
 use crate::wire::Cause;
 
 const SOCKET: &str = "control";
@@ -40,6 +41,17 @@ pub(crate) fn listen(run_dir: &str) -> Result<OwnedFd> {
     rustix::net::bind(&socket, &address).step("bind", "the control socket")?;
     rustix::net::listen(&socket, 16).step("listen on", "the control socket")?;
     Ok(socket)
+}
+
+/// Has `link` lead to the program of this process: who opens it there can start it too. It need not be so; a process that
+/// finds nothing has a copy of its own.
+pub(crate) fn lead_to_program(link: &str) {
+    let pid = i64::from(rustix::process::getpid().as_raw_nonzero().get());
+    let (mut target, mut unfinished) = (Text::default(), Text::default());
+    target.push("/proc/").number(pid).push("/exe");
+    unfinished.push(link).push(".").number(pid);
+    let _ = rustix::fs::symlink(target.as_str(), unfinished.as_str())
+        .and_then(|()| rustix::fs::rename(unfinished.as_str(), link));
 }
 
 /// Replaces what is told of the container.

@@ -59,7 +59,7 @@ impl OciRuntime {
     /// [`ErrorKind::Unsupported`] on a host without control groups.
     pub fn open(root: &Path, shim: ShimProgram) -> Result<OciRuntime> {
         let root = std::path::absolute(root).subject(|| format!("directory {}", root.display()))?;
-        let host = Host { shim: Shim::new(shim), cgroups: Cgroups::detect()?, program: None };
+        let host = Host { shim: Shim::new(shim, None), cgroups: Cgroups::detect()?, program: None };
         Ok(OciRuntime { root, host, systemd_cgroup: false })
     }
 

@@ -136,6 +136,7 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         streams: Streams { terminal_size: process::terminal_size(None, process), ..Streams::default() },
         process: program,
         init: false,
+        program_link: None,
         hooks: hooks::hooks(spec)?,
         direct: None,
         restart: Policy::default(),

@@ -41,13 +41,13 @@ pub(super) struct Said {
 
 impl Fixture {
     pub(super) fn new() -> Fixture {
-        Fixture::of(LinuxRuntime::new(ShimProgram::Embedded).expect("cgroups are mounted"))
+        Fixture::of(LinuxRuntime::new(ShimProgram::Embedded, None).expect("cgroups are mounted"))
     }
 
     /// With Debian's runc.
     pub(super) fn driving_runc() -> Fixture {
         let runc = RuntimeProgram::new("/usr/sbin/runc");
-        Fixture::of(LinuxRuntime::driving(runc, ShimProgram::Embedded).expect("cgroups are mounted"))
+        Fixture::of(LinuxRuntime::driving(runc, ShimProgram::Embedded, None).expect("cgroups are mounted"))
     }
 
     fn of(runtime: LinuxRuntime) -> Fixture {
