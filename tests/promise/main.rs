@@ -21,6 +21,7 @@ mod input;
 mod life;
 mod logging;
 mod many;
+mod names;
 mod network;
 mod oci;
 mod oci_docker;

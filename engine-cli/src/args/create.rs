@@ -222,6 +222,9 @@ pub(crate) struct Network {
     /// IPv4 address (e.g., 172.30.100.104)
     #[arg(long)]
     pub(crate) ip: Option<Ipv4Addr>,
+    /// Add network-scoped alias for the container
+    #[arg(long, alias = "net-alias")]
+    pub(crate) network_alias: Vec<String>,
     /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
     #[arg(long, value_parser = hardware_address)]
     pub(crate) mac_address: Option<[u8; 6]>,

@@ -191,6 +191,7 @@ fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
         spec.network = flag.mode;
         spec.endpoint.address = flag.address;
         spec.endpoint.mac = flag.mac;
+        spec.endpoint.aliases = flag.aliases;
     }
     if let Some(more) = networks.next() {
         let subject = format!("flag --network={}", more.mode);
@@ -201,6 +202,7 @@ fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
     }
     spec.endpoint.address = args.ip.or(spec.endpoint.address);
     spec.endpoint.mac = args.mac_address.or(spec.endpoint.mac);
+    spec.endpoint.aliases.extend(args.network_alias);
     spec.links = args.link;
     if matches!(spec.network, NetworkMode::Container(_)) && !args.expose.is_empty() {
         let reason = "port exposing and the container type network mode";

@@ -70,6 +70,8 @@ mod mapping;
 #[cfg(feature = "program")]
 mod monitor;
 #[cfg(feature = "program")]
+mod names;
+#[cfg(feature = "program")]
 mod namespaces;
 #[cfg(feature = "program")]
 mod probe;

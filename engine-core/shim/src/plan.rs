@@ -6,6 +6,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,8 @@ pub struct ContainerPlan {
     pub health: Option<HealthPlan>,
     /// Where to tell what happens to it.
     pub events: Option<Events>,
+    /// Its server of names.
+    pub names: Option<Names>,
     /// A link that is to lead to the program of its monitor, for others that are started from the same memory.
     pub program_link: Option<String>,
     /// Programs that run beside the container's at points of its life.
@@ -78,6 +81,23 @@ pub struct ContainerPlan {
     pub program: Option<Program>,
     /// What its namespaces of users, of clocks and of the network have.
     pub spaces: Spaces,
+}
+
+/// A server of names for a container, at 127.0.0.11, port 53.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// Its networks: what each is called, and the directory of its names.
+    pub networks: Vec<(String, String)>,
+    /// What the container's own links in these directories are called.
+    pub member: String,
+    /// The port that the server listens on.
+    pub port: u16,
+    /// A batch for a `NETLINK_NETFILTER` socket that leads questions for port 53 there.
+    pub redirect: Vec<u8>,
+    /// The servers that are asked for what no member is called.
+    pub servers: Vec<IpAddr>,
+    /// They are asked from the container's network namespace, and else from the host's.
+    pub inside: bool,
 }
 
 /// A program that builds containers, with the command line of runc.

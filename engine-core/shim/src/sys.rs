@@ -332,6 +332,21 @@ pub(crate) fn close_from_3_but(keep: OwnedFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(3) })
 }
 
+/// Closes every descriptor from 3 on but these. For a child that was cloned: what owned the others is not used any more.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers.into_iter().filter(|number| *number >= 3).chain([u32::MAX]) {
+        if first < number {
+            // SAFETY: takes integers; the caller's promise is that what owned these descriptors is not used any more.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) })?;
+        }
+        first = number.saturating_add(1);
+    }
+    Ok(())
+}
+
 /// The strings of an array as the C library hands it over.
 ///
 /// # Safety

@@ -58,7 +58,7 @@ impl Process {
         ports: &[PortSpec],
     ) -> crate::Result<Wiring> {
         let endpoint = Default::default();
-        let wish = super::endpoint::Wish { ports, endpoint: &endpoint };
+        let wish = super::endpoint::Wish { ports, endpoint: &endpoint, names: &[] };
         self.ground().reserve(container, &name(network), wish).await
     }
 }

@@ -15,25 +15,28 @@ pub(crate) struct NetworkFlag {
     pub(crate) address: Option<Ipv4Addr>,
     /// The hardware address in it.
     pub(crate) mac: Option<[u8; 6]>,
+    /// What others can call it there.
+    pub(crate) aliases: Vec<String>,
 }
 
-/// `NAME`, `host`, `none`, `container:NAME`, or the long form `name=NAME,ip=…,mac-address=…`.
+/// `NAME`, `host`, `none`, `container:NAME`, or the long form `name=NAME,alias=…,ip=…,mac-address=…`.
 pub(crate) fn network(text: &str) -> Parsed<NetworkFlag> {
     if !text.contains('=') {
         let mode = text.parse().map_err(reason)?;
-        return Ok(NetworkFlag { mode, address: None, mac: None });
+        return Ok(NetworkFlag { mode, address: None, mac: None, aliases: Vec::new() });
     }
-    let (mut name, mut address, mut mac) = (None, None, None);
+    let (mut name, mut address, mut mac, mut aliases) = (None, None, None, Vec::new());
     for field in csv::fields(text)? {
         match field.split_once('=') {
             Some(("name", value)) => name = Some(value.to_owned()),
             Some(("ip", value)) => {
                 address = Some(value.parse().map_err(|_| format!("{value:?} is not an IPv4 address"))?);
             }
+            Some(("alias", value)) => aliases.push(value.to_owned()),
             Some(("mac-address", value)) => mac = Some(hardware_address(value)?),
             Some((key, _)) => {
                 return Err(format!(
-                    "the option {key:?} of a network is not supported; name=, ip= and mac-address= are"
+                    "the option {key:?} of a network is not supported; name=, alias=, ip= and mac-address= are"
                 ));
             }
             None => return Err(format!("{field:?} must have the form key=value")),
@@ -41,7 +44,7 @@ pub(crate) fn network(text: &str) -> Parsed<NetworkFlag> {
     }
     let name = name.filter(|name| !name.is_empty()).ok_or("the network's name is missing: name=NAME")?;
     let mode = name.parse().map_err(reason)?;
-    Ok(NetworkFlag { mode, address, mac })
+    Ok(NetworkFlag { mode, address, mac, aliases })
 }
 
 /// Six bytes in hexadecimal, with colons or dashes between them.
@@ -96,7 +99,9 @@ mod tests {
         {
             assert_eq!(mode(text).as_deref(), Ok(expected));
         }
-        let flag = network("name=web,ip=10.0.0.9,mac-address=92-d0-c6-0a-29-33").expect("well formed");
+        let flag = network("name=web,ip=10.0.0.9,alias=a,alias=b,mac-address=92-d0-c6-0a-29-33")
+            .expect("well formed");
+        assert_eq!(flag.aliases, ["a", "b"]);
         assert_eq!(flag.address, Some([10, 0, 0, 9].into()));
         assert_eq!(flag.mac, Some([0x92, 0xd0, 0xc6, 0x0a, 0x29, 0x33]));
         for bad in

@@ -231,6 +231,20 @@ fn published_elements(endpoint: &Endpoint) -> impl Iterator<Item = Element> {
     endpoint.ports.iter().filter_map(|port| published(port, endpoint.address))
 }
 
+/// Leads what a container asks of 127.0.0.11, port 53, to another port there: in its own network namespace, with the
+/// same table that publishes ports on the host.
+pub(super) fn redirect_names(port: u16) -> Option<Vec<u8>> {
+    const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+    const PORT: u16 = 53;
+    let mut transaction = Transaction::new(TABLE);
+    ruleset::write_names(&mut transaction);
+    for protocol in [Protocol::Udp, Protocol::Tcp] {
+        let key = address_port_key(SERVER, protocol.number(), PORT);
+        transaction.add(&Element { set: PUBLISHED, key, value: Value::Bytes(target(SERVER, port)) });
+    }
+    transaction.end().finish()
+}
+
 /// Leads the endpoint's published ports to it.
 pub(super) fn publish(connection: &mut Connection, endpoint: &Endpoint) -> Result<()> {
     let mut transaction = Transaction::new(TABLE);

@@ -160,6 +160,15 @@ pub(super) fn write(transaction: &mut Transaction, chains: &[Chain]) {
     }
 }
 
+/// The part of it that a container's own network has: what goes to an address and a port of a map is led elsewhere.
+pub(super) fn write_names(transaction: &mut Transaction) {
+    const CHAIN: &str = "names";
+    transaction.table();
+    SETS.iter().filter(|set| set.name == PUBLISHED).for_each(|set| transaction.set(set));
+    transaction.chain(CHAIN, Some(Hook { kind: "nat", number: 3, priority: -100 }));
+    transaction.rule(CHAIN, None, &Rule::new().translate_by_address_and_port(PUBLISHED));
+}
+
 /// Nothing is forwarded but for the networks.
 pub(super) fn no_strangers() -> Element {
     // `RTN_UNICAST`: what would be sent on.

@@ -21,14 +21,14 @@ use oci_spec::runtime::{
 
 use engine_shim::plan::{
     Cgroup, CgroupMount, ContainerPlan, Device, Direct, Events, ExecEvents, ExecPlan, HealthPlan,
-    HostJournal, Logging, Namespaces, Root, RootSource, Streams,
+    HostJournal, Logging, Names, Namespaces, Root, RootSource, Streams,
 };
 
 pub(super) use self::hooks::{State, hooks_plan};
 pub(super) use self::mounts::options;
 use self::process::Who;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{self, Bundle, EventSource, ExecBundle, HealthCheck, Place};
+use crate::runtime::driver::{self, Bundle, EventSource, ExecBundle, HealthCheck, NameService, Place};
 use crate::spec::{Lifetime, RestartPolicy, RootMount, go_duration};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
@@ -77,10 +77,25 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         restart: policy(bundle.restart),
         health: bundle.health.as_ref().map(health).transpose()?,
         events: bundle.events.as_ref().map(|events| self::events(bundle, events)).transpose()?,
+        names: bundle.names.as_ref().map(names).transpose()?,
         ..plan
     };
     held::resolve(&mut plan, bundle)?;
     Ok(plan)
+}
+
+fn names(service: &NameService) -> Result<Names> {
+    let networks = service.networks.iter().map(|(network, directory)| {
+        Ok((network.clone(), text(directory, "the directory of a network's names")?))
+    });
+    Ok(Names {
+        networks: networks.collect::<Result<_>>()?,
+        member: service.member.clone(),
+        port: service.port,
+        redirect: service.redirect.clone(),
+        servers: service.servers.clone(),
+        inside: service.inside,
+    })
 }
 
 /// The plan for a container that its caller looks after: `id` in the directory `bundle`, with its root at `rootfs`.
@@ -136,6 +151,7 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         streams: Streams { terminal_size: process::terminal_size(None, process), ..Streams::default() },
         process: program,
         init: false,
+        names: None,
         program_link: None,
         hooks: hooks::hooks(spec)?,
         direct: None,

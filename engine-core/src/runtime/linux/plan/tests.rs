@@ -44,6 +44,7 @@ fn bundle(config: Value) -> Bundle {
         health: None,
         events: None,
         shm: None,
+        names: None,
     }
 }
 

@@ -226,6 +226,7 @@ pub(super) fn bundle(
         health: None,
         events: None,
         shm: None,
+        names: None,
     }
 }
 
