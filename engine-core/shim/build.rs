@@ -38,7 +38,8 @@ fn build() -> PathBuf {
     // A program without the standard library has to name the C library itself. That of gnu unwinds for the sake of
     // threads, which the program has none of, and names who does it.
     let (target, libraries) = if is_installed(&musl) { (musl, "-lc") } else { (gnu, "-lc -lgcc_eh") };
-    let libraries: String = format!("-Wl,--start-group {libraries} -Wl,--end-group")
+    // The compiler leaves the linker looking for shared libraries.
+    let libraries: String = format!("-Wl,-Bstatic -Wl,--start-group {libraries} -Wl,--end-group")
         .split(' ')
         .map(|library| format!(" -C link-arg={library}"))
         .collect();

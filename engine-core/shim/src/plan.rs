@@ -439,6 +439,19 @@ pub struct Process {
     pub ids: Option<(u32, u32, Vec<u32>)>,
     /// What few programs ask for.
     pub traits: Option<Traits>,
+    /// Who decides about the calls that the filter asks about.
+    pub agent: Option<Agent>,
+}
+
+/// Who decides about the system calls that a filter asks about (OCI runtime-spec, config-linux.md, "Seccomp").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its socket.
+    pub path: String,
+    /// What it is told, as JSON: all up to the status of the container, which is told last.
+    pub state: String,
+    /// The container's first process, or 0 for one that is this itself.
+    pub container: u32,
 }
 
 /// What the kernel knows of a program that few ask for.
