@@ -118,6 +118,9 @@ fn build(
     if cgroup_namespace != 0 {
         sys::unshare(cgroup_namespace).step("make a cgroup namespace", "")?;
     }
+    if kept.to_make(&plan.namespaces) & namespaces::NET != 0 {
+        namespaces::raise_loopback()?;
+    }
     if let Some(hostname) = &plan.hostname {
         rustix::system::sethostname(hostname.as_bytes()).step("set the host name", hostname)?;
     }

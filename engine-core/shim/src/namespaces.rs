@@ -71,7 +71,7 @@ impl Kept {
         };
         let own = open()?;
         sys::unshare(NET).step("make", "a network namespace")?;
-        let net = open();
+        let net = raise_loopback().and_then(|()| open());
         sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
         Ok(Kept { joined: Vec::new(), net: Some(net?), users: false })
     }
@@ -109,6 +109,11 @@ impl Kept {
             None => Ok(()),
         }
     }
+}
+
+/// Every network namespace has a loopback, which is down at first.
+pub(crate) fn raise_loopback() -> Result<()> {
+    sys::raise_loopback().step("bring up", "the loopback")
 }
 
 /// Moves this process to a time namespace of its own, if there is to be one, with clocks ahead by `offsets`.

@@ -369,6 +369,8 @@ pub enum MountSource {
     /// The container's own part of the cgroup tree: the mounts of the hierarchies, each with the names it is
     /// mounted by (empty for the only one) and its file system type and parameters.
     Cgroups(Vec<CgroupMount>),
+    /// Nothing: the mount that is there has other attributes from here on.
+    Earlier,
     /// What another mount namespace has at a path: a file system in memory that the two share.
     Theirs {
         /// The namespace.

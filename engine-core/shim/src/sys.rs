@@ -116,6 +116,26 @@ pub(crate) fn setns(fd: BorrowedFd<'_>, namespaces: u32) -> Result<()> {
     check(unsafe { libc::setns(fd.as_raw_fd(), namespaces as libc::c_int) }.into()).map(drop)
 }
 
+/// Brings up the loopback of the network namespace that this process is in. See netdevice(7).
+pub(crate) fn raise_loopback() -> Result<()> {
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        flags: libc::c_short,
+        /// The rest of the largest variant of `struct ifreq`.
+        rest: [u8; 22],
+    }
+    // Any socket will do, and this kind is there without networks.
+    let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM);
+    let socket = rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None)?;
+    let mut name = [0; libc::IFNAMSIZ];
+    name[..2].copy_from_slice(b"lo");
+    let request = Request { name, flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
+    // SAFETY: the socket is open, and `request`, which is as long as a `struct ifreq`, lives until the call returns.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }.into())
+        .map(drop)
+}
+
 /// The attributes of mount_setattr(2).
 #[repr(C)]
 struct MountAttr {
