@@ -29,6 +29,7 @@ mod oci_podman;
 mod program;
 mod restart;
 mod run;
+mod seccomp_notify;
 mod spaces;
 mod stats;
 mod surface;

@@ -687,9 +687,22 @@ fn a_hook_that_fails_is_named_and_ends_what_it_is_part_of() {
             }
         }
         let begun = std::time::Instant::now();
-        let slow = hooked("createRuntime", "exec sleep 30", Some(1));
+        let started = oci.dir().join("started");
+        // What it starts goes with it, which runc would wait for.
+        let slow = match oci.is_engine() {
+            true => format!("sleep 30 & echo $! >{}; wait", started.display()),
+            false => "exec sleep 30".to_owned(),
+        };
+        let slow = hooked("createRuntime", &slow, Some(1));
         oci.run(&["create", "-b", slow.path(), &oci.id("hook")]).fails(1, ["hook"]);
         assert!(begun.elapsed() < Duration::from_secs(10), "it was not killed");
+        if oci.is_engine() {
+            let number = std::fs::read_to_string(&started).expect("reads");
+            let stat = format!("/proc/{}/stat", number.trim());
+            eventually(10, "what it started has ended", || {
+                std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+            });
+        }
         assert_eq!(oci.run(&["list", "-q"]).ok(), "", "nothing was left of them");
 
         let id = oci.id("start");

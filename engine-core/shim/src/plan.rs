@@ -391,6 +391,8 @@ pub enum MountSource {
     /// The container's own part of the cgroup tree: the mounts of the hierarchies, each with the names it is
     /// mounted by (empty for the only one) and its file system type and parameters.
     Cgroups(Vec<CgroupMount>),
+    /// Nothing: the mount that is there has other attributes from here on.
+    Earlier,
     /// What another mount namespace has at a path: a file system in memory that the two share.
     Theirs {
         /// The namespace.
@@ -461,6 +463,19 @@ pub struct Process {
     pub ids: Option<(u32, u32, Vec<u32>)>,
     /// What few programs ask for.
     pub traits: Option<Traits>,
+    /// Who decides about the calls that the filter asks about.
+    pub agent: Option<Agent>,
+}
+
+/// Who decides about the system calls that a filter asks about (OCI runtime-spec, config-linux.md, "Seccomp").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its socket.
+    pub path: String,
+    /// What it is told, as JSON: all up to the status of the container, which is told last.
+    pub state: String,
+    /// The container's first process, or 0 for one that is this itself.
+    pub container: u32,
 }
 
 /// What the kernel knows of a program that few ask for.

@@ -5,13 +5,17 @@ use alloc::string::String;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 
 use crate::failure::{Result, Step, failure};
 use crate::status::{self, Status};
+<<<<<<< HEAD
 use crate::sys;
 use crate::text::Text;
+=======
+>>>>>>> notify
 use crate::wire::Cause;
+use crate::{socket, sys};
 
 const SOCKET: &str = "control";
 
@@ -34,13 +38,7 @@ pub(crate) fn take_lock(run_dir: &str) -> Result<OwnedFd> {
 pub(crate) fn listen(run_dir: &str) -> Result<OwnedFd> {
     rustix::process::chdir(run_dir).step("enter", run_dir)?;
     crate::rootfs::clear(CWD, SOCKET).step("clear", "the control socket")?;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .step("make", "the control socket")?;
-    let address = SocketAddrUnix::new(SOCKET).step("name", "the control socket")?;
-    rustix::net::bind(&socket, &address).step("bind", "the control socket")?;
-    rustix::net::listen(&socket, 16).step("listen on", "the control socket")?;
-    Ok(socket)
+    socket::listen(SOCKET, SocketFlags::empty(), 16).step("listen on", "the control socket")
 }
 
 /// Has `link` lead to the program of this process: who opens it there can start it too. It need not be so; a process that

@@ -15,7 +15,11 @@
 //! **State is derived**, never stored: see [`Runtime::state`]. When the program has ended, and its output has been
 //! read to the end and logged, the exit record is written at [`Place::exit_record`]; only then do waiters hear of it.
 
+<<<<<<< HEAD
 use std::net::IpAddr;
+=======
+use std::collections::BTreeMap;
+>>>>>>> notify
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -295,6 +299,8 @@ pub struct ExecBundle {
     pub user: UserSpec,
     /// The system calls it may make, as the container's; `None` for all.
     pub seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
+    /// Annotations of the container, for whoever is asked about system calls.
+    pub annotations: BTreeMap<String, String>,
     /// Whether somebody writes to its standard input.
     pub stdin: bool,
     /// The first size of its terminal.

@@ -88,8 +88,9 @@ impl OciRuntime {
             None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
             Some(below) => self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/'))),
         };
-        let linux = spec.linux().as_ref();
-        let mut plan = plan::exec_direct(&process, linux, Direct { preserved, keyring: false }, cgroup)?;
+        let direct = Direct { preserved, keyring: false };
+        let mut plan = plan::exec_direct(&process, &spec, (id.as_str(), &record.bundle), direct, cgroup)?;
+        plan.process.agent.iter_mut().for_each(|agent| agent.container = record.pid);
         plan.terminal_size =
             execution.terminal_size.map(|size| (size.rows, size.columns)).or(plan.terminal_size);
         let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;

@@ -1,6 +1,7 @@
 //! What the shim is to do, decided from an OCI runtime configuration. Pure: nothing here looks at the host, and what
 //! the shim could not do, or would misunderstand, is refused here, before anything is made.
 
+mod agent;
 pub(super) mod held;
 mod hooks;
 mod mounts;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use engine_shim::restart::Policy;
 use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Process, Spec,
+    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Spec,
 };
 
 use engine_shim::plan::{
@@ -24,9 +25,11 @@ use engine_shim::plan::{
     HostJournal, Logging, Names, Namespaces, Root, RootSource, Streams,
 };
 
+use self::agent::Of;
 pub(super) use self::hooks::{State, hooks_plan};
 pub(super) use self::mounts::options;
 use self::process::Who;
+use super::oci::OCI_VERSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::driver::{self, Bundle, EventSource, ExecBundle, HealthCheck, NameService, Place};
 use crate::spec::{Lifetime, RestartPolicy, RootMount, go_duration};
@@ -81,6 +84,8 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         ..plan
     };
     held::resolve(&mut plan, bundle)?;
+    let of = of(spec, bundle.place.id.as_str(), &bundle.place.run_dir);
+    agent::give(&mut plan.process, filter(spec.linux().as_ref()), of, &[])?;
     Ok(plan)
 }
 
@@ -108,11 +113,23 @@ pub(super) fn direct(
     let path = text(rootfs, "the root file system")?;
     let readonly = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     let root = Root { source: RootSource::Directory(path.clone()), readonly };
-    let plan = decide(spec, root, &Who::Numbered, cgroup_mounts)?;
+    let mut plan = decide(spec, root, &Who::Numbered, cgroup_mounts)?;
+    let waiting = ["accept4", "recvmsg"];
+    agent::give(&mut plan.process, filter(spec.linux().as_ref()), of(spec, id, bundle), &waiting)?;
     let mut hooks = plan.hooks;
     hooks.state = hooks::state(spec, id, bundle)?;
     // In its own mount namespace the root may as well be mounted where it is.
     Ok(ContainerPlan { run_dir: path, hooks, direct: Some(direct), ..plan })
+}
+
+fn filter(linux: Option<&Linux>) -> Option<&LinuxSeccomp> {
+    linux.and_then(|linux| linux.seccomp().as_ref())
+}
+
+/// What an agent is told of a container of that configuration.
+fn of<'a>(spec: &'a Spec, id: &'a str, bundle: &'a Path) -> Of<'a> {
+    let annotations = spec.annotations().clone().unwrap_or_default();
+    Of { version: spec.version(), id, bundle, annotations }
 }
 
 /// What of a plan follows from the configuration; the rest is left empty.
@@ -208,11 +225,15 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
             attributes: events.attributes.clone(),
         })
     });
+    let mut process = process::process(&exec.process, &Who::Named(&exec.user), exec.seccomp.as_ref())?;
+    let annotations = exec.annotations.clone().into_iter().collect();
+    let of = Of { version: OCI_VERSION, id: place.id.as_str(), bundle: &place.run_dir, annotations };
+    agent::give(&mut process, exec.seccomp.as_ref(), of, &[])?;
     Ok(ExecPlan {
         events: events.transpose()?,
         namespaces: JOINED as u32,
         cgroup,
-        process: process::process(&exec.process, &Who::Named(&exec.user), exec.seccomp.as_ref())?,
+        process,
         stdin: exec.stdin,
         terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
         detach: exec.detach,
@@ -222,15 +243,18 @@ pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<E
     })
 }
 
-/// The plan for another process, which its caller looks after, in a container whose group is `cgroup`.
+/// The plan for another process, which its caller looks after, in the container `id` of that bundle and configuration,
+/// whose group is `cgroup`.
 pub(super) fn exec_direct(
     process: &Process,
-    linux: Option<&Linux>,
+    spec: &Spec,
+    (id, bundle): (&str, &Path),
     direct: Direct,
     cgroup: Cgroup,
 ) -> Result<ExecPlan> {
-    let mut program =
-        process::process(process, &Who::Numbered, linux.and_then(|linux| linux.seccomp().as_ref()))?;
+    let linux = spec.linux().as_ref();
+    let mut program = process::process(process, &Who::Numbered, filter(linux))?;
+    agent::give(&mut program, filter(linux), of(spec, id, bundle), &[])?;
     if let Some(linux) = linux {
         traits::of_container(&mut program.traits, linux)?;
     }

@@ -116,6 +116,32 @@ fn a_file_system_has_parameters() {
 }
 
 #[test]
+fn an_earlier_mount_has_other_attributes_later_and_its_parameters_at_once() {
+    let earlier = json!({ "destination": "/x", "type": "tmpfs", "options": ["nosuid", "size=1m"] });
+    let mounts = |later: Value| {
+        let between = json!({ "destination": "/x/y", "type": "tmpfs" });
+        planned(|config| config["mounts"] = json!([earlier, between, later])).map(|plan| plan.mounts)
+    };
+    let later = json!({ "destination": "/x/", "options": ["remount", "ro", "size=2m"] });
+    let planned = mounts(later).expect("plans");
+    let size = |size: &str| ("size".to_owned(), Some(size.to_owned()));
+    let MountSource::Filesystem { parameters, .. } = &planned[0].source else { panic!("{planned:?}") };
+    assert_eq!(*parameters, [size("1m"), size("2m")]);
+    assert_eq!((&planned[2].source, planned[2].target.as_str()), (&MountSource::Earlier, "/x"));
+    assert_eq!(planned[2].attributes, Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0 });
+    for later in [
+        json!({ "destination": "/z", "options": ["remount", "ro"] }),
+        json!({ "destination": "/x", "type": "tmpfs", "options": ["remount", "tmpcopyup"] }),
+    ] {
+        mounts(later).expect_err("is refused");
+    }
+    let host = json!({ "destination": "/x", "type": "bind", "source": "/y" });
+    let later = json!({ "destination": "/x", "options": ["remount", "size=2m"] });
+    // The host's file system stays as it is.
+    assert_eq!(refused(|config| config["mounts"] = json!([host, later])), ErrorKind::InvalidInput);
+}
+
+#[test]
 fn what_is_covered_is_copied_into_memory_alone() {
     let mount = |kind: &str, options: &[&str]| {
         mounted(json!({ "destination": "/data", "type": kind, "source": "/x", "options": options }))

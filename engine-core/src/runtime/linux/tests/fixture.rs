@@ -174,6 +174,7 @@ pub(super) fn exec_bundle(command: &[&str]) -> ExecBundle {
         process: serde_json::from_value(config["process"].clone()).expect("a process"),
         user: UserSpec::default(),
         seccomp: None,
+        annotations: Default::default(),
         stdin: false,
         terminal_size: None,
         detach: false,
