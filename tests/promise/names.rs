@@ -1,6 +1,9 @@
 //! Names of networks: members find each other, and everybody else, by the server at 127.0.0.11.
 
-use crate::support::{Ran, Sandbox, eventually};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::support::{Background, Ran, Sandbox, eventually};
 
 /// Asks the server of names of a container, from its own network: `[tcp] TYPE NAME` gives a word for the outcome and then
 /// the answers, sorted.
@@ -113,15 +116,8 @@ impl Net {
     }
 
     /// A server of names of the host, at `address`.
-    fn server(&self, address: &str, mine: &str) -> crate::support::Background {
-        let mut command = self.sandbox.command("python3");
-        command.args(["-c", SERVER, address, mine]).stdout(std::process::Stdio::piped());
-        let mut server = crate::support::Background(command.spawn().expect("starts"));
-        let mut line = String::new();
-        let out = server.0.stdout.as_mut().expect("a pipe");
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).expect("reads");
-        assert_eq!(line, "ready\n");
-        server
+    fn server(&self, address: &str, mine: &str) -> Background {
+        ready(self.sandbox.command("python3").args(["-c", SERVER, address, mine]))
     }
 
     /// Runs the engine on a host with this `/etc/resolv.conf`.
@@ -133,6 +129,15 @@ impl Net {
         self.sandbox
             .host(&[&["unshare", "-m", "sh", "-c", script, file, crate::support::ENGINE], args].concat())
     }
+}
+
+/// A server that says when it listens.
+fn ready(command: &mut Command) -> Background {
+    let mut server = Background(command.stdout(Stdio::piped()).spawn().expect("starts"));
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("reads");
+    assert_eq!(line, "ready\n");
+    server
 }
 
 #[test]
@@ -271,14 +276,14 @@ fn everybody_else_is_asked_for_at_the_host_s_servers() {
 fn port_53_is_the_program_s_own() {
     let net = Net::new("names-port");
     net.run("web", &[]);
-    let script = "nc -lk -p 53 -e echo mine & nc -lu -p 53 -e echo mine & sleep 1000";
-    net.sandbox
-        .engine(&["run", "-d", "--name", "server", "--network", "shop", "busybox", "sh", "-c", script])
-        .ok();
+    net.run("server", &[]);
     let (web, server) = (net.address("web"), net.address("server"));
-    eventually(5, "it listens on all its addresses", || {
-        net.sandbox.engine(&["exec", "web", "nc", "-w", "2", &server, "53"]).stdout == "mine\n"
-    });
+    let pid = net.inspect("server", "{{.State.Pid}}");
+    let mut own = net.sandbox.command("nsenter");
+    own.args([&format!("--net=/proc/{pid}/ns/net"), "python3", "-c", SERVER, "0.0.0.0", "192.0.2.4"]);
+    let _own = ready(&mut own);
+    let reach = "import socket, sys; socket.create_connection((sys.argv[1], 53), 5)";
+    net.within("web", &["python3", "-c", reach, &server]).ok();
     assert_eq!(net.ask("server", &["A", "web"]), format!("fine {web}"));
     assert_eq!(net.ask("server", &["tcp", "A", "web"]), format!("fine {web}"));
 }

@@ -67,11 +67,7 @@ impl Kept {
         }
         let own = open_own("/proc/self/ns/net")?;
         sys::unshare(NET).step("make", "a network namespace")?;
-<<<<<<< HEAD
-        let net = open_own("/proc/self/ns/net");
-=======
-        let net = raise_loopback().and_then(|()| open());
->>>>>>> notify
+        let net = raise_loopback().and_then(|()| open_own("/proc/self/ns/net"));
         sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
         Ok(Kept { joined: Vec::new(), net: Some(net?), users: false })
     }
@@ -111,7 +107,6 @@ impl Kept {
     }
 }
 
-<<<<<<< HEAD
 /// Does `work` in the network namespace `net`. This process has one thread, and nothing of the container acts meanwhile.
 pub(crate) fn within<T>(net: BorrowedFd<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let own = open_own("/proc/self/ns/net")?;
@@ -133,11 +128,11 @@ pub(crate) fn out_of_sight<T>(start: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn open_own(path: &str) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("open", path)
-=======
+}
+
 /// Every network namespace has a loopback, which is down at first.
 pub(crate) fn raise_loopback() -> Result<()> {
     sys::raise_loopback().step("bring up", "the loopback")
->>>>>>> notify
 }
 
 /// Moves this process to a time namespace of its own, if there is to be one, with clocks ahead by `offsets`.

@@ -9,11 +9,7 @@ use rustix::net::SocketFlags;
 
 use crate::failure::{Result, Step, failure};
 use crate::status::{self, Status};
-<<<<<<< HEAD
-use crate::sys;
 use crate::text::Text;
-=======
->>>>>>> notify
 use crate::wire::Cause;
 use crate::{socket, sys};
 

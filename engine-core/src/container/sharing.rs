@@ -179,8 +179,8 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<()> {
     if !matches!(spec.network, NetworkMode::Network(_)) && spec.endpoint.address.is_some() {
         return conflict("user specified IP address is supported on user defined networks only");
     }
-    let named = matches!(&spec.network, NetworkMode::Network(_)) && spec.network != NetworkMode::default();
-    if !named && !spec.endpoint.aliases.is_empty() {
+    let has_names = matches!(spec.network, NetworkMode::Network(_)) && spec.network != NetworkMode::default();
+    if !has_names && !spec.endpoint.aliases.is_empty() {
         return conflict("network-scoped aliases are only supported for user-defined networks");
     }
     spec.endpoint.aliases.iter().try_for_each(|alias| directory::check(alias))?;

@@ -15,11 +15,8 @@
 //! **State is derived**, never stored: see [`Runtime::state`]. When the program has ended, and its output has been
 //! read to the end and logged, the exit record is written at [`Place::exit_record`]; only then do waiters hear of it.
 
-<<<<<<< HEAD
-use std::net::IpAddr;
-=======
 use std::collections::BTreeMap;
->>>>>>> notify
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -58,11 +58,11 @@ fn listen(names: &Names) -> Result<(OwnedFd, OwnedFd)> {
     let address = SocketAddr::V4(SocketAddrV4::new(ADDRESS, names.port));
     let bound = |kind| {
         let socket = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
-        // The loopback is not up yet.
-        rustix::net::sockopt::set_ip_freebind(&socket, true)?;
         rustix::net::bind(&socket, &address)?;
         Ok(socket)
     };
+    // It may be up already. A socket that is bound before has no address of its own to answer from.
+    namespaces::raise_loopback()?;
     let open = || {
         let (udp, tcp) = (bound(SocketType::DGRAM)?, bound(SocketType::STREAM)?);
         rustix::net::listen(&tcp, CONNECTIONS as i32)?;
