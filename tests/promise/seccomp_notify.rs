@@ -1,8 +1,6 @@
 //! System calls that somebody outside of the container is asked about (SCMP_ACT_NOTIFY): an agent that the test is
 //! itself, told of the processes of bundles by the engine and by Debian's runc, and of containers of `engine run`.
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,11 +9,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::ioctl::{Updater, opcode};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde_json::{Value, json};
 
 use crate::support::oci::{self, Bundle, Oci};
-use crate::support::{Sandbox, eventually};
+use crate::support::{Sandbox, eventually, receive};
 
 /// The error of a call that would make a directory. No kernel has it for one.
 const EDOM: i32 = 33;
@@ -96,23 +93,6 @@ fn serve(connection: UnixStream, tell: &Sender<(Value, UnixStream)>) {
         }
         answer(&listener);
     }
-}
-
-fn receive(connection: &UnixStream, buffer: &mut [u8]) -> (usize, Option<OwnedFd>) {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = rustix::net::recvmsg(
-        connection,
-        &mut [IoSliceMut::new(buffer)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .expect("receives");
-    let mut passed = control.drain().filter_map(|ancillary| match ancillary {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-        _ => None,
-    });
-    (message.bytes, passed.next().and_then(|mut descriptors| descriptors.next()))
 }
 
 /// `struct seccomp_notif`.
