@@ -190,6 +190,24 @@ fn an_agent_decides_about_the_calls_of_a_bundle() {
             let number = std::fs::read_to_string(&pid_file).expect("reads").parse().expect("a number");
             assert_eq!(told, state(&told, number, "running", &bundle));
             assert_eq!(told["state"]["pid"].as_u64(), Some(pid));
+
+            // Also of one that is handed descriptors, which take the numbers that they had.
+            let command = oci.command(&[
+                "exec",
+                "--preserve-fds",
+                "6",
+                &id,
+                "sh",
+                "-c",
+                "cat <&8; mkdir /made 2>&1; true",
+            ]);
+            let mut shell = oci.sandbox().command("sh");
+            let null = "3</dev/null 4<&3 5<&3 6<&3 7<&3";
+            shell.args(["-c", &format!("exec \"$@\" {null} 8<<-END\n\thanded on\n\tEND\n"), "sh"]);
+            shell.arg(command.get_program()).args(command.get_args());
+            let said = oci.run_command(shell).0;
+            assert!(said.ok().starts_with("handed on\nmkdir:"), "{said:?}");
+            agent.told();
             oci.run(&["delete", "--force", &id]).ok();
         }
         agent.is_left_alone();
@@ -306,6 +324,15 @@ fn an_agent_decides_for_containers_of_a_profile_in_a_file() {
         assert_eq!(told["state"]["pid"], container["pid"]);
         assert_eq!(told["state"]["annotations"], json!({ "a.b": "c" }));
     }
+
+    // It is told of every life.
+    let policy = ["--restart", "on-failure:1", "--name", "again"];
+    let run = [&["run", "-d"], policy.as_slice(), &options, &["busybox", "sh", "-c", "exit 3"]].concat();
+    sandbox.engine(&run).ok();
+    let lives = [(); 2]
+        .map(|()| std::iter::repeat_with(|| agent.told()).find(|told| told["state"]["status"] == "creating"));
+    assert_ne!(lives[0], lives[1]);
+    sandbox.engine(&["rm", "-f", "again"]).ok();
 
     // Without its agent nothing of it begins.
     std::fs::remove_file(&agent.path).expect("removes");
