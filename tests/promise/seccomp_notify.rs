@@ -1,8 +1,6 @@
 //! System calls that somebody outside of the container is asked about (SCMP_ACT_NOTIFY): an agent that the test is
 //! itself, told of the processes of bundles by the engine and by Debian's runc, and of containers of `engine run`.
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,11 +9,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::ioctl::{Updater, opcode};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde_json::{Value, json};
 
 use crate::support::oci::{self, Bundle, Oci};
-use crate::support::{Sandbox, eventually};
+use crate::support::{Sandbox, eventually, receive};
 
 /// The error of a call that would make a directory. No kernel has it for one.
 const EDOM: i32 = 33;
@@ -96,23 +93,6 @@ fn serve(connection: UnixStream, tell: &Sender<(Value, UnixStream)>) {
         }
         answer(&listener);
     }
-}
-
-fn receive(connection: &UnixStream, buffer: &mut [u8]) -> (usize, Option<OwnedFd>) {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = rustix::net::recvmsg(
-        connection,
-        &mut [IoSliceMut::new(buffer)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .expect("receives");
-    let mut passed = control.drain().filter_map(|ancillary| match ancillary {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-        _ => None,
-    });
-    (message.bytes, passed.next().and_then(|mut descriptors| descriptors.next()))
 }
 
 /// `struct seccomp_notif`.
@@ -210,6 +190,24 @@ fn an_agent_decides_about_the_calls_of_a_bundle() {
             let number = std::fs::read_to_string(&pid_file).expect("reads").parse().expect("a number");
             assert_eq!(told, state(&told, number, "running", &bundle));
             assert_eq!(told["state"]["pid"].as_u64(), Some(pid));
+
+            // Also of one that is handed descriptors, which take the numbers that they had.
+            let command = oci.command(&[
+                "exec",
+                "--preserve-fds",
+                "6",
+                &id,
+                "sh",
+                "-c",
+                "cat <&8; mkdir /made 2>&1; true",
+            ]);
+            let mut shell = oci.sandbox().command("sh");
+            let null = "3</dev/null 4<&3 5<&3 6<&3 7<&3";
+            shell.args(["-c", &format!("exec \"$@\" {null} 8<<-END\n\thanded on\n\tEND\n"), "sh"]);
+            shell.arg(command.get_program()).args(command.get_args());
+            let said = oci.run_command(shell).0;
+            assert!(said.ok().starts_with("handed on\nmkdir:"), "{said:?}");
+            agent.told();
             oci.run(&["delete", "--force", &id]).ok();
         }
         agent.is_left_alone();
@@ -326,6 +324,15 @@ fn an_agent_decides_for_containers_of_a_profile_in_a_file() {
         assert_eq!(told["state"]["pid"], container["pid"]);
         assert_eq!(told["state"]["annotations"], json!({ "a.b": "c" }));
     }
+
+    // It is told of every life.
+    let policy = ["--restart", "on-failure:1", "--name", "again"];
+    let run = [&["run", "-d"], policy.as_slice(), &options, &["busybox", "sh", "-c", "exit 3"]].concat();
+    sandbox.engine(&run).ok();
+    let lives = [(); 2]
+        .map(|()| std::iter::repeat_with(|| agent.told()).find(|told| told["state"]["status"] == "creating"));
+    assert_ne!(lives[0], lives[1]);
+    sandbox.engine(&["rm", "-f", "again"]).ok();
 
     // Without its agent nothing of it begins.
     std::fs::remove_file(&agent.path).expect("removes");

@@ -14,7 +14,7 @@ use crate::{hooks, plan, socket};
 /// A connection to an agent, made while the host's files are in reach and by a process that has the right to.
 pub(crate) struct Agent<'a> {
     plan: &'a plan::Agent,
-    socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
     /// The host's procfs, until this process knows its number there.
     processes: Option<OwnedFd>,
     own: u32,

@@ -370,7 +370,7 @@ fn prepare(
     let command = become_user(&plan.process, &identity, stdio, keyring)?;
     if let Some(preserved) = direct {
         init::leave_alone()?;
-        init::hand_on(preserved, sync)?;
+        init::hand_on(preserved, sync, &mut joining.agent)?;
     }
     identity::confine(&plan.process, &mut joining.agent)?;
     Ok(command)

@@ -179,7 +179,7 @@ fn build(
             }
             tell(&*sync, &Message::Ready).step("tell", "the builder")?;
             *sync = wait_for_start(listener)?;
-            hand_on(preserved, sync)?;
+            hand_on(preserved, sync, agent)?;
         }
     }
     if pid != 0 {
@@ -362,8 +362,12 @@ fn wait_for_start(listener: OwnedFd) -> Result<OwnedFd> {
     }
 }
 
-/// Gives the program what it is to have from number 3 on. `sync` makes way.
-pub(crate) fn hand_on(preserved: Vec<OwnedFd>, sync: &mut OwnedFd) -> Result<()> {
+/// Gives the program what it is to have from number 3 on. `sync` and the connection to the agent make way.
+pub(crate) fn hand_on(
+    preserved: Vec<OwnedFd>,
+    sync: &mut OwnedFd,
+    agent: &mut Option<Agent<'_>>,
+) -> Result<()> {
     if preserved.is_empty() {
         return Ok(());
     }
@@ -371,6 +375,9 @@ pub(crate) fn hand_on(preserved: Vec<OwnedFd>, sync: &mut OwnedFd) -> Result<()>
     let beyond = 3 + preserved.len() as i32;
     let away = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, beyond).step("keep", "a descriptor");
     *sync = away(sync)?;
+    if let Some(agent) = agent {
+        agent.socket = away(&agent.socket)?;
+    }
     let moved = preserved.iter().map(away).collect::<Result<Vec<_>>>()?;
     drop(preserved);
     for (number, fd) in (3..).zip(&moved) {

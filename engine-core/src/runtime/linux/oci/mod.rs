@@ -28,8 +28,8 @@ mod usage;
 use std::path::{Path, PathBuf};
 
 pub use self::create::Creation;
-pub use self::descriptors::{Console, connect_console, inherit};
-pub use self::example::example;
+pub use self::descriptors::{Console, connect_console, connect_pidfd, inherit};
+pub use self::example::{example, rootless_example};
 pub use self::exec::Execution;
 pub use self::features::features;
 pub use self::id::OciId;
