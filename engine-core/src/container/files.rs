@@ -74,6 +74,7 @@ pub(super) async fn write(
     let spec = &row.record.spec;
     let hosts = Hosts {
         address: wiring.map(|wiring| wiring.endpoint.address),
+        ipv6: wiring.and_then(|wiring| wiring.endpoint.ipv6),
         hostname: &hostname,
         domainname: spec.domainname.as_deref(),
         extra: &spec.extra_hosts,
@@ -85,7 +86,7 @@ pub(super) async fn write(
         NetworkMode::Host => [host_names(), hosts.text()?.replacen(HOSTS, "", 1)].concat(),
         _ => hosts.text()?,
     };
-    let resolv_conf = resolv_conf(spec).to_string();
+    let resolv_conf = resolv_conf(spec, wiring).to_string();
     let contents = [
         (files.hosts.clone(), hosts),
         (files.hostname.clone(), format!("{hostname}\n")),
@@ -112,10 +113,11 @@ pub(super) async fn shared(parts: &Parts, row: &ContainerRow, donor: &ContainerR
 }
 
 /// The servers that the container asks.
-pub(super) fn resolv_conf(spec: &ContainerSpec) -> ResolvConf {
+pub(super) fn resolv_conf(spec: &ContainerSpec, wiring: Option<&Wiring>) -> ResolvConf {
+    let with_ipv6 = wiring.is_some_and(|wiring| wiring.endpoint.ipv6.is_some());
     match spec.network {
         NetworkMode::Host => ResolvConf::of_host().with(&spec.dns),
-        _ => ResolvConf::of_host().direct(&spec.dns),
+        _ => ResolvConf::of_host().direct(&spec.dns, with_ipv6),
     }
 }
 

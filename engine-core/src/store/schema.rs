@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Each step takes a store from the version of its index to the next one. Steps are never changed once released,
 /// only added.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
     -- An image: a configuration and the manifest it came with.
@@ -93,6 +93,12 @@ const VERSION_2: &str = "
     ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
     -- How often the last run was started again by itself.
     ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+";
+
+const VERSION_3: &str = "
+    -- The lease of an IPv6 address: its sixteen bytes, which sort as the addresses do.
+    ALTER TABLE endpoints ADD COLUMN ipv6 BLOB;
+    CREATE UNIQUE INDEX endpoints_ipv6 ON endpoints (network, ipv6) WHERE ipv6 IS NOT NULL;
 ";
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
