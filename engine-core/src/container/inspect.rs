@@ -14,8 +14,8 @@ use crate::network::driver::{Endpoint, NetworkPlan, PublishedPort};
 use crate::parts::Parts;
 use crate::runtime::choice::DEFAULT as DEFAULT_RUNTIME;
 use crate::spec::{
-    ContainerSpec, EndpointSpec, MountKind, MountSpec, NamespaceMode, NetworkMode, PortSpec, Propagation, Resources,
-    Seccomp,
+    ContainerSpec, EndpointSpec, MountKind, MountSpec, NamespaceMode, NetworkMode, PortSpec, Propagation,
+    Resources, Seccomp,
 };
 use crate::store::containers::ContainerRow;
 use crate::store::{endpoints, networks, volumes};

@@ -236,7 +236,11 @@ mod tests {
         assert_eq!(none(true).servers, PUBLIC);
         let six = format!("{HOST}nameserver 2001:db8::53\n");
         let conf = ResolvConf::parse(&six).direct(&DnsSpec::default(), true);
-        assert_eq!(conf.servers, [address("192.0.2.1"), address("2001:db8::53")], "fe80 is of the host's link");
+        assert_eq!(
+            conf.servers,
+            [address("192.0.2.1"), address("2001:db8::53")],
+            "fe80 is of the host's link"
+        );
         let wanted = DnsSpec { servers: vec![address("127.0.0.1")], ..DnsSpec::default() };
         assert_eq!(ResolvConf::parse(HOST).direct(&wanted, false).servers, [address("127.0.0.1")]);
     }

@@ -91,8 +91,7 @@ fn includes(known: &PortSpec, spec: &PortSpec) -> bool {
 fn meet(one: &PortSpec, two: &PortSpec) -> bool {
     match (address(one), address(two)) {
         (Some(one), Some(two)) => {
-            one == two
-                || one.is_ipv4() == two.is_ipv4() && (one.is_unspecified() || two.is_unspecified())
+            one == two || one.is_ipv4() == two.is_ipv4() && (one.is_unspecified() || two.is_unspecified())
         }
         _ => true,
     }
@@ -127,7 +126,11 @@ mod tests {
             1
         );
         // Each of a family alone, as the two may be led to different places.
-        for two in [["0.0.0.0:8080:80", "[::]:8080:80"], ["0.0.0.0:8080:80", "8080:80"], ["[::1]:8080:80", "127.0.0.1:8080:80"]] {
+        for two in [
+            ["0.0.0.0:8080:80", "[::]:8080:80"],
+            ["0.0.0.0:8080:80", "8080:80"],
+            ["[::1]:8080:80", "127.0.0.1:8080:80"],
+        ] {
             assert_eq!(published(&parse(&two), false, &[]).expect("two").len(), 2, "{two:?}");
         }
         assert_eq!(published(&parse(&["80", "80"]), false, &[]).expect("two free ones").len(), 2);
@@ -136,9 +139,12 @@ mod tests {
             2
         );
         assert_eq!(published(&parse(&["80:80", "80:80/udp"]), false, &[]).expect("two").len(), 2);
-        for bad in
-            [["8080:80", "8080:81"], ["127.0.0.1:8080:80", "8080:81"], ["8080:80", "127.0.0.1:8080:80"], ["[::]:8080:80", "[::1]:8080:80"]]
-        {
+        for bad in [
+            ["8080:80", "8080:81"],
+            ["127.0.0.1:8080:80", "8080:81"],
+            ["8080:80", "127.0.0.1:8080:80"],
+            ["[::]:8080:80", "[::1]:8080:80"],
+        ] {
             let error = published(&parse(&bad), false, &[]).expect_err("one port, two wishes");
             assert_eq!(error.kind(), ErrorKind::Conflict, "{bad:?}");
             assert!(error.to_string().contains("8080"), "{error}");

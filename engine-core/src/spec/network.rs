@@ -225,10 +225,7 @@ mod tests {
     fn extra_hosts_take_both_separators() {
         let host = |text: &str| text.parse::<ExtraHost>();
         assert_eq!(host("db:10.0.0.1").expect("well formed").address, Some([10, 0, 0, 1].into()));
-        assert_eq!(
-            host("db=[::1]").expect("well formed").address,
-            Some(IpAddr::V6(Ipv6Addr::LOCALHOST))
-        );
+        assert_eq!(host("db=[::1]").expect("well formed").address, Some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
         assert_eq!(host("gw:host-gateway").expect("well formed").address, None);
         for bad in ["db", ":1.2.3.4", "a\nb:1.2.3.4", "db:x"] {
             assert!(host(bad).is_err(), "{bad:?} was accepted");

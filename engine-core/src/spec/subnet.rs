@@ -166,9 +166,7 @@ impl<A: Address> FromStr for Subnet<A> {
         };
         let subnet = Subnet::of(address, prefix);
         if subnet.network != address {
-            return Err(
-                bad("it has bits set after the prefix".into()).with_remedy(format!("write {subnet}"))
-            );
+            return Err(bad("it has bits set after the prefix".into()).with_remedy(format!("write {subnet}")));
         }
         Ok(subnet)
     }

@@ -126,15 +126,24 @@ mod tests {
         {
             assert_eq!(mode(text).as_deref(), Ok(expected));
         }
-        let flag = network("name=web,ip=10.0.0.9,ip6=fd00::9,link-local-ip=fe80::9,mac-address=92-d0-c6-0a-29-33")
-            .expect("well formed");
+        let flag =
+            network("name=web,ip=10.0.0.9,ip6=fd00::9,link-local-ip=fe80::9,mac-address=92-d0-c6-0a-29-33")
+                .expect("well formed");
         assert_eq!(flag.address, Some([10, 0, 0, 9].into()));
         assert_eq!(flag.ipv6.map(|address| address.to_string()).as_deref(), Some("fd00::9"));
         assert_eq!(flag.link_local, ["fe80::9".parse::<IpAddr>().expect("an address")]);
         assert_eq!(flag.mac, Some([0x92, 0xd0, 0xc6, 0x0a, 0x29, 0x33]));
-        for bad in
-            ["alias=x", "name=web,ip=1.2.3", "name=", "-x", "container:", "a=b,c", "name=w,mac-address=1", "name=w,ip6=1.2.3.4", "name=w,link-local-ip=x"]
-        {
+        for bad in [
+            "alias=x",
+            "name=web,ip=1.2.3",
+            "name=",
+            "-x",
+            "container:",
+            "a=b,c",
+            "name=w,mac-address=1",
+            "name=w,ip6=1.2.3.4",
+            "name=w,link-local-ip=x",
+        ] {
             assert!(network(bad).is_err(), "{bad:?} was accepted");
         }
     }

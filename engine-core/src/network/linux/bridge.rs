@@ -167,6 +167,9 @@ impl Inner {
             }
             wire::bring_up_bridge(&mut connection, link.index, plan)?
                 .map_err(|refusal| refusal.about(format!("bridge {name}")))?;
+            if let Some(gateway) = plan.ipv6.and_then(|pool| pool.gateway) {
+                link::await_arrival(&mut connection, gateway)?;
+            }
         }
         let mut filter = Connection::netfilter()?;
         for family in families(plan) {

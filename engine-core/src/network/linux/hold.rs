@@ -31,7 +31,8 @@ pub(super) fn reserve(ports: &[PortSpec], default: IpAddr, with_ipv6: bool) -> R
         // Two wishes may mean the same, one for all addresses and one for those of a family.
         addresses.retain(|address| {
             let is_held = |held: &PublishedPort| {
-                (held.container, held.protocol, held.host_address) == (spec.container, spec.protocol, *address)
+                (held.container, held.protocol, held.host_address)
+                    == (spec.container, spec.protocol, *address)
                     && spec.host == Some((held.host, held.host))
             };
             !reservation.ports.iter().any(is_held)
@@ -76,7 +77,12 @@ fn one(spec: &PortSpec, addresses: &[IpAddr]) -> Result<(Vec<OwnedFd>, u16)> {
             Err((address, errno)) => return Err(refused(spec.protocol, address, port, errno)),
         }
     }
-    Err(in_use(spec.protocol, addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), low, high))
+    Err(in_use(
+        spec.protocol,
+        addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        low,
+        high,
+    ))
 }
 
 /// The same port on all the addresses; or which of them cannot be had, and why.
@@ -99,9 +105,15 @@ fn in_use(protocol: Protocol, address: IpAddr, low: u16, high: u16) -> Error {
     let (subject, remedy) = if low == high {
         let option = if protocol == Protocol::Tcp { "-ltnp" } else { "-lunp" };
         let find = format!("`ss {option} sport = :{low}` shows a program that listens there");
-        (format!("host port {}/{protocol}", SocketAddr::new(address, low)), format!("publish another host port; {find}"))
+        (
+            format!("host port {}/{protocol}", SocketAddr::new(address, low)),
+            format!("publish another host port; {find}"),
+        )
     } else {
-        (format!("host ports {}-{high}/{protocol}", SocketAddr::new(address, low)), "publish a wider range".into())
+        (
+            format!("host ports {}-{high}/{protocol}", SocketAddr::new(address, low)),
+            "publish a wider range".into(),
+        )
     };
     let reason =
         if low == high { "port is already allocated" } else { "all ports of the range are allocated" };
@@ -207,7 +219,8 @@ mod tests {
     fn a_program_s_port_is_found_also_when_it_listens_on_all_addresses_of_both_families() {
         let Ok(program) = TcpListener::bind("[::]:0") else { return };
         let port = program.local_addr().expect("bound").port();
-        let error = reserve(&[tcp(Some((port, port)))], Ipv4Addr::UNSPECIFIED.into(), false).expect_err("in use");
+        let error =
+            reserve(&[tcp(Some((port, port)))], Ipv4Addr::UNSPECIFIED.into(), false).expect_err("in use");
         assert_eq!(error.kind(), ErrorKind::InUse);
     }
 
@@ -258,7 +271,8 @@ mod tests {
         const ALL: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let both = reserve(&[tcp(None)], ALL, true).expect("a free port");
         let port = both.ports[0].host;
-        let addresses: Vec<_> = both.ports.iter().map(|port| (port.host_address.to_string(), port.host)).collect();
+        let addresses: Vec<_> =
+            both.ports.iter().map(|port| (port.host_address.to_string(), port.host)).collect();
         assert_eq!(addresses, [("0.0.0.0".into(), port), ("::".into(), port)]);
         assert_eq!(both.held.len(), 2);
         let at = |address: &str| PortSpec {

@@ -1,5 +1,6 @@
 //! What links, addresses and routes there are.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,14 +11,14 @@ use super::netlink::{Batch, DUMP, attribute, attributes, descend, text, u32_at};
 use super::route::{
     GETADDR, GETLINK, GETROUTE, IFA_ADDRESS, IFA_LOCAL, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_IFALIAS,
     IFLA_IFNAME, IFLA_INET_CONF, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, INET,
-    NO_STATISTICS, OPERATES, ROUTE_LOCALNET, RTA_DST, UP, link_header,
+    NO_STATISTICS, OPERATES, ROUTE_IS_LOCAL, ROUTE_LOCALNET, RTA_DST, UP, link_header,
 };
 use crate::error::Result;
 use crate::spec::{self, Subnet};
 
-/// How often is looked whether packets pass; then whoever sends repeats what was lost.
-const CARRIER_ATTEMPTS: usize = 200;
-const CARRIER_PAUSE: Duration = Duration::from_micros(250);
+/// How often is looked whether packets pass and arrive; then whoever sends repeats what was lost.
+const ATTEMPTS: usize = 200;
+const PAUSE: Duration = Duration::from_micros(250);
 
 /// A link of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,12 +104,35 @@ pub(super) fn find(connection: &mut Connection, name: &str) -> Result<Option<Lin
 /// the link makes newer kernels (6.8) work off its note at once; older ones get to it soon.
 pub(super) fn await_carrier(connection: &mut Connection, names: &[&str]) -> Result<()> {
     for name in names {
-        for _ in 0..CARRIER_ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             match find(connection, name)? {
-                Some(link) if !link.operates => std::thread::sleep(CARRIER_PAUSE),
+                Some(link) if !link.operates => std::thread::sleep(PAUSE),
                 _ => break,
             }
         }
+    }
+    Ok(())
+}
+
+/// Waits until packets to an IPv6 address that a link was just given arrive.
+///
+/// The kernel puts the address into its table of routes in a queue, also if it does not ask around whether anybody has
+/// it. Until then it throws away what comes for it: the answer to a container's first question, which would be repeated
+/// a second later.
+pub(super) fn await_arrival(connection: &mut Connection, address: Ipv6Addr) -> Result<()> {
+    const WHOLE: u8 = 128;
+    let mut header = [0; 12];
+    header[..2].copy_from_slice(&[Family::V6.number(), WHOLE]);
+    for _ in 0..ATTEMPTS {
+        let mut batch = Batch::new();
+        batch.message(GETROUTE, 0, &header, |m| m.bytes(RTA_DST, &address.octets()));
+        let mut arrives = false;
+        // A refusal is no answer: there may be no route at all yet.
+        connection.ask(batch, |_, message| arrives |= message.body.get(7) == Some(&ROUTE_IS_LOCAL))?;
+        if arrives {
+            break;
+        }
+        std::thread::sleep(PAUSE);
     }
     Ok(())
 }
@@ -181,7 +205,7 @@ pub(super) fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv4Addr;
 
     use proptest::prelude::*;
 

@@ -52,6 +52,8 @@ pub(super) const IFA_LOCAL: u16 = 2;
 pub(super) const IFA_BROADCAST: u16 = 4;
 /// `IFA_F_NODAD`.
 const UNQUESTIONED: u8 = 2;
+/// `RTN_LOCAL`, of a route to this host.
+pub(super) const ROUTE_IS_LOCAL: u8 = 2;
 pub(super) const RTA_DST: u16 = 1;
 pub(super) const RTA_OIF: u16 = 4;
 pub(super) const RTA_GATEWAY: u16 = 5;

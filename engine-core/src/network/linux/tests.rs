@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::netlink::{Batch, CREATE, EXCL};
 use crate::network::conformance::{self, Namespace};
 
+mod ipv6;
 mod ports;
 mod sharing;
 
@@ -25,8 +26,10 @@ pub(super) fn on_a_host_with<F: Future<Output = ()>>(br_netfilter: &str, test: i
             let _ = std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{tables}"), br_netfilter);
         }
         // A new namespace begins with what the real host has set.
-        shell("ip link set lo up; echo 0 > /proc/sys/net/ipv4/ip_forward
-               echo 0 > /proc/sys/net/ipv6/conf/all/forwarding");
+        shell(
+            "ip link set lo up; echo 0 > /proc/sys/net/ipv4/ip_forward
+               echo 0 > /proc/sys/net/ipv6/conf/all/forwarding",
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(test());
     });

@@ -6,13 +6,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::connection::{Connection, Refusal};
+use super::link::await_arrival;
 use super::netlink::{Batch, CREATE, EXCL};
 use super::route::{
     DELLINK, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_BRPORT_HAIRPIN, IFLA_BRPORT_ISOLATED, IFLA_BRPORT_STATE,
     IFLA_IFALIAS, IFLA_IFNAME, IFLA_INET_CONF, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA, IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD,
-    IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, INET, NEWLINK, PORT_DISABLED, ROUTE_LOCALNET,
-    SETLINK, UP, VETH_INFO_PEER, link_header, new_address, new_default_route,
+    IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, INET, NEWLINK, PORT_DISABLED, ROUTE_LOCALNET, SETLINK, UP,
+    VETH_INFO_PEER, link_header, new_address, new_default_route,
 };
 use super::sysctl;
 use crate::error::{Error, Result};
@@ -121,9 +122,9 @@ fn link_local_of([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
 /// The IPv6 addresses that the bridge shall have.
 pub(super) fn ipv6_of_bridge(plan: &NetworkPlan) -> impl Iterator<Item = (Ipv6Addr, Subnet<Ipv6Addr>)> {
     let first = (LINK_LOCAL_ROUTER, link_local());
-    plan.ipv6.into_iter().flat_map(move |pool| {
-        pool.gateway.map(|gateway| (gateway, pool.subnet)).into_iter().chain([first])
-    })
+    plan.ipv6
+        .into_iter()
+        .flat_map(move |pool| pool.gateway.map(|gateway| (gateway, pool.subnet)).into_iter().chain([first]))
 }
 
 /// Makes the pair, with this end up and a port of the bridge. The other end is born in its namespace: to move it
@@ -223,7 +224,8 @@ impl Inside {
             sysctl::enable_ipv6(&endpoint.interface);
         }
         let mut batch = Batch::new();
-        batch.message(SETLINK, 0, &link_header(link, 0, 0), |m| m.nest(IFLA_AF_SPEC, no_addresses_of_its_own));
+        batch
+            .message(SETLINK, 0, &link_header(link, 0, 0), |m| m.nest(IFLA_AF_SPEC, no_addresses_of_its_own));
         new_address(&mut batch, link, endpoint.address, subnet);
         batch.message(SETLINK, 0, &link_header(link, UP, UP), |_| ());
         let six = endpoint.ipv6.zip(plan.ipv6);
@@ -243,6 +245,7 @@ impl Inside {
                 new_default_route(&mut batch, link, gateway);
             }
         }
-        self.0.send(batch)?.map_err(|refusal| refusal.about(subject()))
+        self.0.send(batch)?.map_err(|refusal| refusal.about(subject()))?;
+        six.map_or(Ok(()), |(address, _)| await_arrival(&mut self.0, address))
     }
 }

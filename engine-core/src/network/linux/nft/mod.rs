@@ -21,9 +21,7 @@ use self::batch::{
     LIST_ELEM, Transaction, Value,
 };
 use self::expr::{address_port_key, interface_key, port_key, target};
-use self::ruleset::{
-    BRIDGES, Chain, INTERNAL, MARKER, MASQUERADED, PUBLISHED, PUBLISHED_ANY, WITHIN, table,
-};
+use self::ruleset::{BRIDGES, Chain, INTERNAL, MARKER, MASQUERADED, PUBLISHED, PUBLISHED_ANY, WITHIN, table};
 use super::connection::{Connection, Refusal};
 use super::family::Family;
 use super::netlink::{Batch, attribute, attributes, descend, network_u32, text};
@@ -155,8 +153,10 @@ fn failed(refusal: Refusal) -> Error {
     match refusal.errno {
         Errno::ENOENT => Error::new(ErrorKind::Unsupported, "packet filter table engine")
             .because("the kernel lacks a part of nf_tables that is needed")
-            .with_remedy("enable nf_tables with NAT, masquerade, conntrack and fib for the families of the network's \
-                 addresses in the kernel")
+            .with_remedy(
+                "enable nf_tables with NAT, masquerade, conntrack and fib for the families of the network's \
+                 addresses in the kernel",
+            )
             .caused_by(refusal),
         _ => refusal.about("packet filter table engine"),
     }
@@ -231,7 +231,12 @@ fn place(host: IpAddr, protocol: u8, port: u16) -> (&'static str, Vec<u8>) {
 /// The element of a published port: it leads to the container's address of the same family.
 fn published(port: &PublishedPort, address: IpAddr) -> Element {
     let (set, key) = place(port.host_address, port.protocol.number(), port.host);
-    Element { table: table(Family::of(address)), set, key, value: Value::Bytes(target(address, port.container)) }
+    Element {
+        table: table(Family::of(address)),
+        set,
+        key,
+        value: Value::Bytes(target(address, port.container)),
+    }
 }
 
 fn published_elements(endpoint: &Endpoint) -> impl Iterator<Item = Element> {
@@ -356,7 +361,9 @@ pub(super) fn remove_published(connection: &mut Connection, port: &Published) ->
 /// All published ports, of whatever store.
 pub(super) fn list_published(connection: &mut Connection) -> Result<Vec<Published>> {
     let mut ports = Vec::new();
-    for (family, set) in Family::BOTH.into_iter().flat_map(|family| [(family, PUBLISHED), (family, PUBLISHED_ANY)]) {
+    for (family, set) in
+        Family::BOTH.into_iter().flat_map(|family| [(family, PUBLISHED), (family, PUBLISHED_ANY)])
+    {
         let dump = connection.dump(batch::dump_elements(table(family), set), |message| {
             let answer = message.body.get(4..).unwrap_or_default();
             let elements = attribute(answer, ELEM_LIST_ELEMENTS).unwrap_or_default();

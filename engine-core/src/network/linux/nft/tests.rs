@@ -292,7 +292,10 @@ fn a_port_that_still_leads_to_a_dead_container_is_taken_over() {
             end.ports = published_ports();
             publish(&mut connection, &end).expect("publishes");
             let found = list_published(&mut connection).expect("lists");
-            assert!(found.len() == 2 && found.iter().all(|port| port.address == IpAddr::V4(end.address)), "{found:?}");
+            assert!(
+                found.len() == 2 && found.iter().all(|port| port.address == IpAddr::V4(end.address)),
+                "{found:?}"
+            );
         }
     });
 }
