@@ -22,6 +22,7 @@ mod life;
 mod logging;
 mod many;
 mod network;
+mod network6;
 mod oci;
 mod oci_docker;
 mod oci_podman;

@@ -276,8 +276,6 @@ fn what_the_engine_does_not_have_is_refused_by_name() {
         &["--storage-opt", "size=1G"],
         &["--use-api-socket"],
         &["--network-alias", "x"],
-        &["--ip6", "::9"],
-        &["--link-local-ip", "169.254.1.1"],
         &["--userns", "keep-id"],
         &["--isolation", "hyperv"],
     ] {
