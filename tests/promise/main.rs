@@ -23,6 +23,7 @@ mod logging;
 mod many;
 mod names;
 mod network;
+mod network6;
 mod oci;
 mod oci_docker;
 mod oci_podman;

@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 use crate::support::{Sandbox, eventually, run};
 
 /// A host beyond the test's own, joined to it by a cable: 10.213.0.1 here, 10.213.0.2 there.
-struct Outside<'a> {
+pub(crate) struct Outside<'a> {
     sandbox: &'a Sandbox,
     netns: String,
 }
 
 impl<'a> Outside<'a> {
-    fn new(sandbox: &'a Sandbox) -> Outside<'a> {
+    pub(crate) fn new(sandbox: &'a Sandbox) -> Outside<'a> {
         let netns = format!("{}-out", sandbox.netns());
         run(Command::new("ip").args(["netns", "add", &netns]));
         let outside = Outside { sandbox, netns };
@@ -42,7 +42,7 @@ impl<'a> Outside<'a> {
         outside
     }
 
-    fn shell(&self, script: &str) -> String {
+    pub(crate) fn shell(&self, script: &str) -> String {
         run(Command::new("nsenter")
             .arg(format!("--net=/run/netns/{}", self.netns))
             .args(["bash", "-c", script]))

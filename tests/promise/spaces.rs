@@ -275,8 +275,6 @@ fn what_the_engine_does_not_have_is_refused_by_name() {
         &["--gpus", "all"][..],
         &["--storage-opt", "size=1G"],
         &["--use-api-socket"],
-        &["--ip6", "::9"],
-        &["--link-local-ip", "169.254.1.1"],
         &["--userns", "keep-id"],
         &["--isolation", "hyperv"],
     ] {

@@ -1,6 +1,6 @@
 //! `run` and `create`: the flags that say what a container is to be.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -225,6 +225,12 @@ pub(crate) struct Network {
     /// Add network-scoped alias for the container
     #[arg(long, alias = "net-alias")]
     pub(crate) network_alias: Vec<String>,
+    /// IPv6 address (e.g., 2001:db8::33)
+    #[arg(long)]
+    pub(crate) ip6: Option<Ipv6Addr>,
+    /// Container IPv4/IPv6 link-local addresses
+    #[arg(long)]
+    pub(crate) link_local_ip: Vec<IpAddr>,
     /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
     #[arg(long, value_parser = hardware_address)]
     pub(crate) mac_address: Option<[u8; 6]>,

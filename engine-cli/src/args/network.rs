@@ -1,17 +1,12 @@
 //! The commands for networks.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use clap::{ArgAction, Parser};
-use engine_core::spec::Subnet;
 
 use super::container::{Condition, condition};
 use super::parse::env::pair;
-use super::parse::reason;
-
-fn subnet(text: &str) -> Result<Subnet, String> {
-    text.parse().map_err(reason)
-}
+use super::parse::network::{Range, range};
 
 /// Create a network
 #[derive(Debug, Parser)]
@@ -22,20 +17,20 @@ pub(crate) struct Create {
     /// Driver to manage the network (default "bridge")
     #[arg(short, long)]
     pub(crate) driver: Option<String>,
-    /// IPv4 gateway for the subnet
+    /// IPv4 or IPv6 gateway for the subnet of the same family
     #[arg(long)]
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) gateway: Vec<IpAddr>,
     /// Restrict external access to the network
     #[arg(long)]
     pub(crate) internal: bool,
     /// Allocate container addresses from a sub-range
-    #[arg(long, value_parser = subnet)]
-    pub(crate) ip_range: Option<Subnet>,
+    #[arg(long, value_parser = range)]
+    pub(crate) ip_range: Vec<Range>,
     /// Enable IPv4 address assignment (default true)
     #[arg(long, default_value = "true", action = ArgAction::SetTrue, hide = true)]
     pub(crate) ipv4: bool,
     /// Enable IPv6 address assignment
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub(crate) ipv6: bool,
     /// Set metadata on a network
     #[arg(long, value_parser = pair)]
@@ -44,8 +39,8 @@ pub(crate) struct Create {
     #[arg(short, long, value_name = "map", value_parser = pair)]
     pub(crate) opt: Vec<(String, String)>,
     /// Subnet in CIDR format that represents a network segment
-    #[arg(long, value_parser = subnet)]
-    pub(crate) subnet: Option<Subnet>,
+    #[arg(long, value_parser = range)]
+    pub(crate) subnet: Vec<Range>,
     /// Its name.
     #[arg(value_name = "NETWORK")]
     pub(crate) name: String,

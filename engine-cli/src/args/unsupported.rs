@@ -35,8 +35,6 @@ const fn ignored_switch(name: &'static str) -> Flag {
     Flag { name, value: false, harmless: &["*"], remedy: "" }
 }
 
-const ADDRESS: &str = "leave the flag away: the network gives the container an address";
-
 const FLAGS: &[Flag] = &[
     ignored("cpu-count"),
     ignored("cpu-percent"),
@@ -47,10 +45,8 @@ const FLAGS: &[Flag] = &[
     ),
     ignored("io-maxbandwidth"),
     ignored("io-maxiops"),
-    refused("ip6", ADDRESS),
     unless("isolation", &["", "default"], "leave the flag away"),
     ignored("kernel-memory"),
-    refused("link-local-ip", ADDRESS),
     refused("storage-opt", "limit the file system of the store: overlay has no quotas of its own"),
     refused_switch("use-api-socket", "mount the socket with --volume"),
     unless("userns", &["", "host"], "leave the flag away: users are those of the host"),

@@ -1,5 +1,8 @@
 //! `engine network`: creating, listing and removing.
 
+use std::fmt::Display;
+use std::net::IpAddr;
+
 use engine_core::network::NetworkInfo;
 use engine_core::spec::NetworkSpec;
 use engine_core::{Error, ErrorKind};
@@ -8,6 +11,7 @@ use super::each::tell_failure;
 use super::filter::filter;
 use crate::app::App;
 use crate::args::network::{Create, Ls, Rm};
+use crate::args::parse::network::Range;
 use crate::exit::Outcome;
 use crate::render::list::{List, Row, Shape};
 use crate::render::text::short_id;
@@ -31,19 +35,33 @@ const LIST: List = List {
 
 /// Makes a network and prints its identifier.
 pub(super) async fn create(args: Create, app: App) -> Outcome {
-    for (flag, refused) in [("--ipv6", args.ipv6), ("--ipv4=false", !args.ipv4)] {
-        if refused {
-            return Err(Error::new(ErrorKind::Unsupported, format!("flag {flag}"))
-                .because("networks of this engine have IPv4 addresses")
-                .with_remedy("leave the flag away")
-                .into());
-        }
+    if !args.ipv4 {
+        return Err(Error::new(ErrorKind::Unsupported, "flag --ipv4=false")
+            .because("networks of this engine have IPv4 addresses")
+            .with_remedy("leave the flag away")
+            .into());
     }
     let mut spec = NetworkSpec::new(args.name.parse()?);
     spec.driver = args.driver;
-    spec.subnet = args.subnet;
-    spec.gateway = args.gateway;
-    spec.ip_range = args.ip_range;
+    spec.enable_ipv6 = args.ipv6;
+    for subnet in args.subnet {
+        match subnet {
+            Range::V4(subnet) => once("subnet", &mut spec.subnet, subnet)?,
+            Range::V6(subnet) => once("subnet", &mut spec.ipv6.subnet, subnet)?,
+        }
+    }
+    for gateway in args.gateway {
+        match gateway {
+            IpAddr::V4(gateway) => once("gateway", &mut spec.gateway, gateway)?,
+            IpAddr::V6(gateway) => once("gateway", &mut spec.ipv6.gateway, gateway)?,
+        }
+    }
+    for range in args.ip_range {
+        match range {
+            Range::V4(range) => once("ip-range", &mut spec.ip_range, range)?,
+            Range::V6(range) => once("ip-range", &mut spec.ipv6.ip_range, range)?,
+        }
+    }
     spec.internal = args.internal;
     spec.options = args.opt.into_iter().collect();
     spec.labels = args.label.into_iter().collect();
@@ -51,6 +69,18 @@ pub(super) async fn create(args: Create, app: App) -> Outcome {
     let network = engine.networks().create(spec).await?;
     print(&format!("{}\n", network.id))?;
     Ok(0)
+}
+
+/// A network has one subnet of each family, and what goes with it once.
+fn once<T: Display>(flag: &str, place: &mut Option<T>, value: T) -> Result<(), Error> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(first) => Err(Error::invalid(
+            format!("flag --{flag}"),
+            format!("it is given twice for one family of addresses, first as {first}"),
+        )
+        .with_remedy("give it once for IPv4, and once for IPv6")),
+    }
 }
 
 /// Lists networks, by name.

@@ -190,6 +190,8 @@ fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
     if let Some(flag) = networks.next() {
         spec.network = flag.mode;
         spec.endpoint.address = flag.address;
+        spec.endpoint.ipv6 = flag.ipv6;
+        spec.endpoint.link_local = flag.link_local;
         spec.endpoint.mac = flag.mac;
         spec.endpoint.aliases = flag.aliases;
     }
@@ -201,6 +203,8 @@ fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
             .into());
     }
     spec.endpoint.address = args.ip.or(spec.endpoint.address);
+    spec.endpoint.ipv6 = args.ip6.or(spec.endpoint.ipv6);
+    spec.endpoint.link_local.extend(args.link_local_ip);
     spec.endpoint.mac = args.mac_address.or(spec.endpoint.mac);
     spec.endpoint.aliases.extend(args.network_alias);
     spec.links = args.link;

@@ -74,6 +74,7 @@ pub(super) async fn write(
     let spec = &row.record.spec;
     let hosts = Hosts {
         address: wiring.map(|wiring| wiring.endpoint.address),
+        ipv6: wiring.and_then(|wiring| wiring.endpoint.ipv6),
         hostname: &hostname,
         domainname: spec.domainname.as_deref(),
         extra: &spec.extra_hosts,
@@ -87,7 +88,7 @@ pub(super) async fn write(
     };
     let resolv_conf = match wiring.is_some_and(|wiring| wiring.redirect.is_some()) {
         true => upstream(&spec.dns).of_name_service(),
-        false => resolv_conf(spec),
+        false => resolv_conf(spec, wiring),
     };
     let resolv_conf = resolv_conf.to_string();
     let contents = [
@@ -116,10 +117,11 @@ pub(super) async fn shared(parts: &Parts, row: &ContainerRow, donor: &ContainerR
 }
 
 /// The servers that the container asks.
-pub(super) fn resolv_conf(spec: &ContainerSpec) -> ResolvConf {
+pub(super) fn resolv_conf(spec: &ContainerSpec, wiring: Option<&Wiring>) -> ResolvConf {
+    let with_ipv6 = wiring.is_some_and(|wiring| wiring.endpoint.ipv6.is_some());
     match spec.network {
         NetworkMode::Host => ResolvConf::of_host().with(&spec.dns),
-        _ => ResolvConf::of_host().direct(&spec.dns),
+        _ => ResolvConf::of_host().direct(&spec.dns, with_ipv6),
     }
 }
 

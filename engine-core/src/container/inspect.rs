@@ -10,12 +10,12 @@ use super::{Container, files, health, naming, oci, plan, reconcile, state};
 use crate::error::Result;
 use crate::id::{ContainerName, NetworkId};
 use crate::image::config::RunConfig;
-use crate::network::driver::{Endpoint, PublishedPort};
+use crate::network::driver::{Endpoint, NetworkPlan, PublishedPort};
 use crate::parts::Parts;
 use crate::runtime::choice::DEFAULT as DEFAULT_RUNTIME;
 use crate::spec::{
-    ContainerSpec, MountKind, MountSpec, NamespaceMode, NetworkMode, PortSpec, Propagation, Resources,
-    Seccomp,
+    ContainerSpec, EndpointSpec, MountKind, MountSpec, NamespaceMode, NetworkMode, PortSpec, Propagation,
+    Resources, Seccomp,
 };
 use crate::store::containers::ContainerRow;
 use crate::store::{endpoints, networks, volumes};
@@ -404,39 +404,62 @@ fn network_settings(
     let shared = matches!(spec.network, NetworkMode::Container(_));
     let record = records.iter().find(|record| record.plan.name == name);
     let plan = record.map(|record| &record.plan);
-    let address = endpoint.map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
-    let gateway = match (endpoint, plan.and_then(|plan| plan.gateway)) {
-        (Some(_), Some(gateway)) => gateway.to_string(),
-        _ => String::new(),
-    };
-    let prefix = match (endpoint, plan.and_then(|plan| plan.subnet)) {
-        (Some(_), Some(subnet)) => subnet.prefix(),
-        _ => 0,
-    };
-    let mac =
-        endpoint.map(|endpoint| endpoint.mac.map(|byte| format!("{byte:02x}")).join(":")).unwrap_or_default();
     let id = plan.map(|plan| plan.id.to_string()).unwrap_or_default();
-    let endpoint_id = endpoint.map(|endpoint| endpoint.id.clone()).unwrap_or_default();
     let aliases = Some(&spec.endpoint.aliases).filter(|aliases| !aliases.is_empty());
     let has_names = endpoint.is_some() && spec.network != NetworkMode::default();
     let names = has_names.then(|| naming::names(row));
-    let network = json!({
-        "IPAMConfig": spec.endpoint.address.map(|address| json!({ "IPv4Address": address.to_string() })),
-        "Links": null, "Aliases": aliases, "MacAddress": mac, "DriverOpts": null,
-        "NetworkID": id, "EndpointID": endpoint_id, "Gateway": gateway, "IPAddress": address,
-        "IPPrefixLen": prefix, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
-        "DNSNames": names,
+    let mut network = json!({
+        "IPAMConfig": ipam_config(&spec.endpoint),
+        "Links": null, "Aliases": aliases, "DriverOpts": null, "NetworkID": id, "DNSNames": names,
     });
+    let place = place_of(plan, endpoint);
     let on_bridge = spec.network == NetworkMode::default();
-    let legacy = |value: &str| if on_bridge { value.to_owned() } else { String::new() };
-    json!({
+    let legacy = if on_bridge { place.clone() } else { place_of(None, None) };
+    if let Some(network) = network.as_object_mut() {
+        network.extend(place);
+    }
+    let mut settings = json!({
         "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": ports,
         "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
         "SecondaryIPAddresses": null, "SecondaryIPv6Addresses": null,
-        "EndpointID": legacy(&endpoint_id), "Gateway": legacy(&gateway), "IPAddress": legacy(&address),
-        "IPPrefixLen": if on_bridge { prefix } else { 0 }, "MacAddress": legacy(&mac),
-        "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
         // In another one's network it has no place of its own.
         "Networks": if shared { json!({}) } else { json!({ name: network }) },
-    })
+    });
+    if let Some(settings) = settings.as_object_mut() {
+        settings.extend(legacy);
+    }
+    settings
+}
+
+/// What was asked of its place: nothing, or an object of what was.
+fn ipam_config(wanted: &EndpointSpec) -> Option<Value> {
+    let mut config = Map::new();
+    config.extend(wanted.address.map(|address| ("IPv4Address".to_owned(), json!(address))));
+    config.extend(wanted.ipv6.map(|address| ("IPv6Address".to_owned(), json!(address))));
+    if !wanted.link_local.is_empty() {
+        config.insert("LinkLocalIPs".into(), json!(wanted.link_local));
+    }
+    (!config.is_empty()).then_some(Value::Object(config))
+}
+
+/// Its addresses and the host's in a network; empty while it has none.
+fn place_of(plan: Option<&NetworkPlan>, endpoint: Option<&Endpoint>) -> Map<String, Value> {
+    let plan = plan.filter(|_| endpoint.is_some());
+    let (four, six) = (plan.and_then(NetworkPlan::ipv4), plan.and_then(|plan| plan.ipv6));
+    let six = six.filter(|_| endpoint.is_some_and(|endpoint| endpoint.ipv6.is_some()));
+    let fields = [
+        ("MacAddress", text_or_empty(endpoint.map(Endpoint::mac_text))),
+        ("EndpointID", text_or_empty(endpoint.map(|endpoint| &endpoint.id))),
+        ("Gateway", text_or_empty(four.and_then(|pool| pool.gateway))),
+        ("IPAddress", text_or_empty(endpoint.map(|endpoint| endpoint.address))),
+        ("IPPrefixLen", json!(four.map_or(0, |pool| pool.subnet.prefix()))),
+        ("IPv6Gateway", text_or_empty(six.and_then(|pool| pool.gateway))),
+        ("GlobalIPv6Address", text_or_empty(endpoint.and_then(|endpoint| endpoint.ipv6))),
+        ("GlobalIPv6PrefixLen", json!(six.map_or(0, |pool| pool.subnet.prefix()))),
+    ];
+    fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}
+
+fn text_or_empty(value: Option<impl ToString>) -> Value {
+    Value::String(value.map(|value| value.to_string()).unwrap_or_default())
 }

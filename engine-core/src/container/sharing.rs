@@ -176,7 +176,8 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<()> {
             "host type networking can't be used with links. This would result in undefined behavior",
         );
     }
-    if !matches!(spec.network, NetworkMode::Network(_)) && spec.endpoint.address.is_some() {
+    let addresses = spec.endpoint.address.is_some() || spec.endpoint.ipv6.is_some();
+    if !matches!(spec.network, NetworkMode::Network(_)) && addresses {
         return conflict("user specified IP address is supported on user defined networks only");
     }
     let has_names = matches!(spec.network, NetworkMode::Network(_)) && spec.network != NetworkMode::default();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -52,15 +52,15 @@ impl Namespace {
         })
     }
 
-    /// A server in it that takes one connection after the other, says to each who it thinks it is, and stops after
-    /// `count` of them.
+    /// A server in it, of both families, that takes one connection after the other, says to each who it thinks it is,
+    /// and stops after `count` of them.
     pub fn serve(&self, port: u16, count: usize) -> JoinHandle<()> {
         let listener =
-            self.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("the port is free"));
+            self.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).expect("the port is free"));
         thread::spawn(move || {
             for _ in 0..count {
                 let Ok((mut client, peer)) = listener.accept() else { return };
-                let _ = write!(client, "{}", peer.ip());
+                let _ = write!(client, "{}", peer.ip().to_canonical());
             }
         })
     }
@@ -85,11 +85,21 @@ impl Default for Namespace {
 
 /// A plan of the driver for a network of that name.
 pub async fn plan(driver: &dyn NetworkDriver, name: &str) -> NetworkPlan {
-    let spec = NetworkSpec::new(name.parse().expect("a name"));
-    driver.plan(NetworkId::random().expect("random"), &spec, &[]).await.expect("the defaults can be decided")
+    decide(driver, &NetworkSpec::new(name.parse().expect("a name"))).await
 }
 
-/// An endpoint with the `number`th address of the network, counted from the gateway.
+/// A plan of the driver for a network of that name, with IPv6.
+pub async fn plan_with_ipv6(driver: &dyn NetworkDriver, name: &str) -> NetworkPlan {
+    let mut spec = NetworkSpec::new(name.parse().expect("a name"));
+    spec.enable_ipv6 = true;
+    decide(driver, &spec).await
+}
+
+async fn decide(driver: &dyn NetworkDriver, spec: &NetworkSpec) -> NetworkPlan {
+    driver.plan(NetworkId::random().expect("random"), spec, &[]).await.expect("the defaults can be decided")
+}
+
+/// An endpoint with the `number`th addresses of the network, counted from the gateway.
 pub fn endpoint(plan: &NetworkPlan, number: usize) -> Endpoint {
     let subnet = plan.subnet.expect("the network has addresses");
     let address = subnet.hosts().nth(number).expect("the subnet is large enough");
@@ -97,6 +107,8 @@ pub fn endpoint(plan: &NetworkPlan, number: usize) -> Endpoint {
         id: NetworkId::random().expect("random").to_string(),
         interface: "eth0".into(),
         address,
+        ipv6: plan.ipv6.and_then(|pool| pool.subnet.hosts().nth(number)),
+        link_local: Vec::new(),
         mac: super::ipam::mac(address),
         ports: Vec::new(),
     }
@@ -118,22 +130,33 @@ pub fn eventually(what: &str, mut test: impl FnMut() -> bool) {
 pub async fn suite(driver: &dyn NetworkDriver) {
     a_plan_touches_nothing_and_avoids_what_is_taken(driver).await;
     making_and_unmaking_may_be_repeated(driver).await;
-    members_reach_each_other_and_the_host(driver).await;
+    members_reach_each_other_and_the_host(driver, plan(driver, "members").await).await;
+    members_reach_each_other_and_the_host(driver, plan_with_ipv6(driver, "members").await).await;
     a_port_is_held_for_as_long_as_its_socket(driver).await;
     a_disconnected_endpoint_is_gone_and_may_be_disconnected_again(driver).await;
-    a_sweep_leaves_what_is_in_use(driver).await;
+    a_sweep_leaves_what_is_in_use(driver, plan(driver, "kept").await).await;
+    a_sweep_leaves_what_is_in_use(driver, plan_with_ipv6(driver, "kept").await).await;
 }
 
 async fn a_plan_touches_nothing_and_avoids_what_is_taken(driver: &dyn NetworkDriver) {
-    let first = plan(driver, "first").await;
-    let spec = NetworkSpec::new("second".parse().expect("a name"));
-    let taken: Vec<_> = first.subnet.into_iter().collect();
-    let second = driver.plan(NetworkId::random().expect("random"), &spec, &taken).await.expect("decided");
+    let first = plan_with_ipv6(driver, "first").await;
+    let mut spec = NetworkSpec::new("second".parse().expect("a name"));
+    spec.enable_ipv6 = true;
+    let others = std::slice::from_ref(&first);
+    let second = driver.plan(NetworkId::random().expect("random"), &spec, others).await.expect("decided");
     assert!(!second.subnet.zip(first.subnet).is_some_and(|(a, b)| a.overlaps(b)), "the subnets overlap");
-    let mut given = spec;
+    let six = second.ipv6.zip(first.ipv6).expect("both have IPv6");
+    assert!(!six.0.subnet.overlaps(six.1.subnet), "the subnets overlap");
+    let mut given = spec.clone();
     given.subnet = first.subnet;
-    let error = driver.plan(second.id, &given, &taken).await.expect_err("the subnet is taken");
+    let error = driver.plan(second.id.clone(), &given, others).await.expect_err("the subnet is taken");
     assert_eq!(error.kind(), ErrorKind::Conflict);
+    spec.ipv6.subnet = Some(six.1.subnet);
+    let error = driver.plan(second.id, &spec, others).await.expect_err("the subnet is taken");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    spec.enable_ipv6 = false;
+    let error = driver.plan(first.id.clone(), &spec, &[]).await.expect_err("it has no IPv6");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
 async fn making_and_unmaking_may_be_repeated(driver: &dyn NetworkDriver) {
@@ -147,18 +170,24 @@ async fn making_and_unmaking_may_be_repeated(driver: &dyn NetworkDriver) {
     }
 }
 
-async fn members_reach_each_other_and_the_host(driver: &dyn NetworkDriver) {
-    let plan = plan(driver, "members").await;
+/// The endpoint's addresses, of both families.
+fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+    [IpAddr::V4(endpoint.address)].into_iter().chain(endpoint.ipv6.map(IpAddr::V6))
+}
+
+async fn members_reach_each_other_and_the_host(driver: &dyn NetworkDriver, plan: NetworkPlan) {
     driver.create(&plan).await.expect("is made");
     let (one, two) = (Namespace::new(), Namespace::new());
     let ends = [endpoint(&plan, 1), endpoint(&plan, 2)];
     for (end, netns) in ends.iter().zip([&one, &two]) {
         driver.connect(&plan, end, netns.fd()).await.expect("connects");
     }
-    let server = two.serve(80, 2);
-    let client = one.ask((ends[1].address, 80)).expect("a member is reached");
-    assert_eq!(client, IpAddr::V4(ends[0].address), "members see each other's own addresses");
-    Namespace::current().ask((ends[1].address, 80)).expect("the host reaches a member");
+    let server = two.serve(80, 2 * addresses(&ends[1]).count());
+    for (own, other) in addresses(&ends[0]).zip(addresses(&ends[1])) {
+        let client = one.ask((other, 80)).expect("a member is reached");
+        assert_eq!(client, own, "members see each other's own addresses");
+        Namespace::current().ask((other, 80)).expect("the host reaches a member");
+    }
     server.join().expect("the server ends");
     for end in &ends {
         driver.disconnect(&plan, end).await.expect("disconnects");
@@ -200,8 +229,7 @@ async fn a_disconnected_endpoint_is_gone_and_may_be_disconnected_again(driver: &
     driver.remove(&plan).await.expect("is unmade");
 }
 
-async fn a_sweep_leaves_what_is_in_use(driver: &dyn NetworkDriver) {
-    let plan = plan(driver, "kept").await;
+async fn a_sweep_leaves_what_is_in_use(driver: &dyn NetworkDriver, plan: NetworkPlan) {
     driver.create(&plan).await.expect("is made");
     let netns = Namespace::new();
     let mut end = endpoint(&plan, 1);
@@ -215,10 +243,14 @@ async fn a_sweep_leaves_what_is_in_use(driver: &dyn NetworkDriver) {
         let lines = driver.sweep(std::slice::from_ref(&plan), endpoints).await.expect("sweeps");
         assert!(lines.is_empty(), "{lines:?} were swept");
     }
-    let server = netns.serve(80, 1);
-    Namespace::current()
-        .ask((Ipv4Addr::LOCALHOST, end.ports[0].host))
-        .expect("the published port leads there");
+    let server = netns.serve(80, end.ports.len());
+    for port in &end.ports {
+        let loopback = match port.host_address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        Namespace::current().ask((loopback, port.host)).expect("the published port leads there");
+    }
     server.join().expect("the server ends");
     drop(reservation);
     driver.disconnect(&plan, &end).await.expect("disconnects");

@@ -13,7 +13,7 @@
 //! and goes on past failures.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use async_trait::async_trait;
@@ -21,7 +21,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::id::NetworkId;
-use crate::spec::{NetworkSpec, PortSpec, Protocol, Subnet};
+use crate::spec::{Address, NetworkSpec, PortSpec, Protocol, Subnet};
+
+/// The addresses of a network, of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "A: Address")]
+pub struct Pool<A> {
+    /// All of them.
+    pub subnet: Subnet<A>,
+    /// The host's address.
+    pub gateway: Option<A>,
+    /// Addresses are leased only from here.
+    pub ip_range: Option<Subnet<A>>,
+}
 
 /// A network as it was decided: what the store records, and all a driver needs to make or unmake it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,12 +44,15 @@ pub struct NetworkPlan {
     pub name: String,
     /// The host's interface that stands for it, if it has one.
     pub interface: Option<String>,
-    /// Its addresses; `None` for a network that has none of its own.
+    /// Its IPv4 addresses; `None` for a network that has none of its own.
     pub subnet: Option<Subnet>,
     /// The host's address in it.
     pub gateway: Option<Ipv4Addr>,
     /// Addresses are leased only from here.
     pub ip_range: Option<Subnet>,
+    /// Its IPv6 addresses, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Pool<Ipv6Addr>>,
     /// Without a way out.
     pub internal: bool,
     /// Largest packet, in bytes.
@@ -50,6 +65,14 @@ pub struct NetworkPlan {
     pub host_binding: IpAddr,
 }
 
+impl NetworkPlan {
+    /// Its IPv4 addresses.
+    pub fn ipv4(&self) -> Option<Pool<Ipv4Addr>> {
+        let (gateway, ip_range) = (self.gateway, self.ip_range);
+        self.subnet.map(|subnet| Pool { subnet, gateway, ip_range })
+    }
+}
+
 /// A container's place in a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
@@ -59,6 +82,12 @@ pub struct Endpoint {
     pub interface: String,
     /// Its leased address.
     pub address: Ipv4Addr,
+    /// Its leased IPv6 address, if the network has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
+    /// Further addresses, of the link alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<IpAddr>,
     /// Its hardware address.
     pub mac: [u8; 6],
     /// Its published ports, resolved: one host port each.
@@ -98,12 +127,12 @@ pub struct Reservation {
 /// Makes networks and connects containers to them.
 #[async_trait]
 pub trait NetworkDriver: Send + Sync {
-    /// Decides what the network will be. `taken` are the subnets of the other networks.
+    /// Decides what the network will be. `others` are the networks that there are.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for options and addresses that cannot be,
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for a subnet that overlaps another one.
-    async fn plan(&self, id: NetworkId, spec: &NetworkSpec, taken: &[Subnet]) -> Result<NetworkPlan>;
+    async fn plan(&self, id: NetworkId, spec: &NetworkSpec, others: &[NetworkPlan]) -> Result<NetworkPlan>;
 
     /// Makes it on this host, or finds it made and mends what is missing.
     async fn create(&self, plan: &NetworkPlan) -> Result<()>;

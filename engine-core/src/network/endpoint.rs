@@ -5,19 +5,19 @@
 //! is recorded before anything is wired; and it is given back after all is unwired.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::directory::Directory;
 use super::driver::{Endpoint, NetworkDriver, NetworkPlan, PublishedPort};
 use super::turns::Turn;
-use super::{ipam, list};
+use super::{ipam, lease, list};
 use crate::error::{Error, ErrorKind, Faults, Result};
 use crate::event::{EventKind, SystemEvent};
 use crate::id::{ContainerId, NetworkId, NetworkName, random_hex};
 use crate::parts::Parts;
-use crate::spec::{EndpointSpec, NetworkSpec, PortSpec, Subnet, Timestamp};
+use crate::spec::{EndpointSpec, NetworkSpec, PortSpec, Timestamp};
 use crate::store::networks::NetworkRecord;
 use crate::store::{Durability, Store, Tx, blocking, endpoints, networks};
 
@@ -79,7 +79,9 @@ pub(crate) struct Wish<'a> {
 }
 
 async fn enter(directory: Directory, endpoint: Endpoint, names: Vec<String>) -> Result<()> {
-    blocking(move || directory.enter(&endpoint.id, &names, &[endpoint.address.into()])).await
+    let addresses: Vec<IpAddr> =
+        [Some(endpoint.address.into()), endpoint.ipv6.map(IpAddr::V6)].into_iter().flatten().collect();
+    blocking(move || directory.enter(&endpoint.id, &names, &addresses)).await
 }
 
 /// Has the container be called otherwise in the networks that it is in.
@@ -176,7 +178,7 @@ impl<'a> Ground<'a> {
         network: &NetworkName,
         wish: Wish<'_>,
     ) -> Result<Wiring> {
-        if network.as_str() == DEFAULT && wish.endpoint.address.is_some() {
+        if network.as_str() == DEFAULT && (wish.endpoint.address.is_some() || wish.endpoint.ipv6.is_some()) {
             return Err(Error::invalid(
                 format!("network {network}"),
                 "user specified IP address is supported on user defined networks only",
@@ -259,8 +261,8 @@ impl<'a> Ground<'a> {
         durability: Durability,
     ) -> Result<Option<NetworkRecord>> {
         for _ in 0..ATTEMPTS {
-            let taken = self.store.read(subnets).await?;
-            let plan = self.driver(driver)?.plan(NetworkId::random()?, spec, &taken).await?;
+            let others = self.store.read(plans).await?;
+            let plan = self.driver(driver)?.plan(NetworkId::random()?, spec, &others).await?;
             let record = NetworkRecord {
                 plan,
                 driver: driver.into(),
@@ -319,21 +321,21 @@ impl<'a> Ground<'a> {
                 }
                 endpoints::leave(tx, &container, &plan.id)?;
                 let others = endpoints::of_container(tx, &container)?.len();
-                let address = match wanted.address {
-                    Some(address) => wanted_address(tx, &plan, address)?,
-                    None => free_address(tx, &plan)?,
-                };
+                let address = lease::ipv4(tx, &plan, wanted.address)?;
+                let ipv6 = lease::ipv6(tx, &plan, wanted.ipv6)?;
                 let mac = wanted.mac.unwrap_or_else(|| ipam::mac(address));
                 let endpoint = Endpoint {
                     id: random_hex::<32>()?,
                     interface: format!("eth{others}"),
                     address,
+                    ipv6,
+                    link_local: lease::link_local(&wanted.link_local)?,
                     mac,
                     ports,
                 };
                 match endpoints::insert(tx, &container, &plan.id, &endpoint)? {
                     true => Ok(endpoint),
-                    false => Err(Error::internal(name, format!("{address} is leased, but was free"))),
+                    false => Err(Error::internal(name, "an address is leased, but was free")),
                 }
             })
         })
@@ -427,37 +429,19 @@ fn insert(tx: &Tx<'_>, record: NetworkRecord) -> Result<Outcome> {
     if networks::by_name(tx, &name)?.is_some() {
         return Ok(Outcome::NameTaken);
     }
-    let clash = |taken: &Subnet| record.plan.subnet.is_some_and(|subnet| subnet.overlaps(*taken));
-    if subnets(tx)?.iter().any(clash) {
+    let plan = &record.plan;
+    let clash = |other: &NetworkPlan| {
+        plan.subnet.zip(other.subnet).is_some_and(|(one, two)| one.overlaps(two))
+            || plan.ipv6.zip(other.ipv6).is_some_and(|(one, two)| one.subnet.overlaps(two.subnet))
+    };
+    if plans(tx)?.iter().any(clash) {
         return Ok(Outcome::Overlaps);
     }
     networks::insert(tx, &record)?;
     Ok(Outcome::Recorded(Box::new(record)))
 }
 
-/// The subnets of the recorded networks.
-fn subnets(tx: &Tx<'_>) -> Result<Vec<Subnet>> {
-    Ok(networks::list(tx)?.into_iter().filter_map(|network| network.plan.subnet).collect())
-}
-
-/// The address, if it is one of the network's and nobody has it.
-fn wanted_address(tx: &Tx<'_>, plan: &NetworkPlan, address: Ipv4Addr) -> Result<Ipv4Addr> {
-    let subject = || format!("address {address} in network {}", plan.name);
-    if !plan.subnet.is_some_and(|subnet| ipam::is_host(subnet, address)) {
-        return Err(Error::invalid(subject(), "it is no address of the network's subnet"));
-    }
-    if plan.gateway == Some(address) || endpoints::addresses(tx, &plan.id)?.contains(&address) {
-        return Err(Error::new(ErrorKind::InUse, subject())
-            .because("Address already in use")
-            .with_remedy("choose another one, or leave the choice to the engine"));
-    }
-    Ok(address)
-}
-
-fn free_address(tx: &Tx<'_>, plan: &NetworkPlan) -> Result<Ipv4Addr> {
-    ipam::free_address(plan, &endpoints::addresses(tx, &plan.id)?).map_err(|reason| {
-        Error::new(ErrorKind::LimitExceeded, format!("network {}", plan.name))
-            .because(reason)
-            .with_remedy("stop a container that is in it, or create a network with a larger subnet")
-    })
+/// The recorded networks, as they were decided.
+fn plans(tx: &Tx<'_>) -> Result<Vec<NetworkPlan>> {
+    Ok(networks::list(tx)?.into_iter().map(|network| network.plan).collect())
 }

@@ -1,13 +1,13 @@
 //! What inspect and list tell of a network, in the words of Docker's API.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::driver::Endpoint;
+use super::driver::{Endpoint, Pool};
 use crate::id::{ContainerId, ContainerName, Digest, NetworkId};
-use crate::spec::{Subnet, Timestamp};
+use crate::spec::{Address, Timestamp};
 use crate::store::networks::NetworkRecord;
 
 /// A network.
@@ -70,14 +70,24 @@ pub struct Ipam {
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct IpamConfig {
-    /// Its addresses.
-    pub subnet: Subnet,
+    /// Its addresses: `172.18.0.0/16`, `fd00:1::/64`.
+    pub subnet: String,
     /// Addresses are handed out only from here.
     #[serde(rename = "IPRange", default, skip_serializing_if = "Option::is_none")]
-    pub ip_range: Option<Subnet>,
+    pub ip_range: Option<String>,
     /// The host's address in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
+}
+
+impl IpamConfig {
+    fn of<A: Address>(pool: Pool<A>) -> IpamConfig {
+        IpamConfig {
+            subnet: pool.subnet.to_string(),
+            ip_range: pool.ip_range.map(|range| range.to_string()),
+            gateway: pool.gateway.map(A::into),
+        }
+    }
 }
 
 /// The network whose settings are taken.
@@ -104,7 +114,7 @@ pub struct Member {
     /// Its address, with the prefix of the subnet.
     #[serde(rename = "IPv4Address")]
     pub ipv4_address: String,
-    /// Empty.
+    /// Its IPv6 address, likewise; empty if it has none.
     #[serde(rename = "IPv6Address")]
     pub ipv6_address: String,
 }
@@ -116,15 +126,15 @@ impl NetworkInfo {
         members: impl IntoIterator<Item = (ContainerId, Option<ContainerName>, Endpoint)>,
     ) -> NetworkInfo {
         let plan = &record.plan;
-        let config =
-            plan.subnet.map(|subnet| IpamConfig { subnet, ip_range: plan.ip_range, gateway: plan.gateway });
-        let prefix = plan.subnet.map_or(32, Subnet::prefix);
+        let config = plan.ipv4().map(IpamConfig::of).into_iter().chain(plan.ipv6.map(IpamConfig::of));
+        let prefix = plan.subnet.map_or(Ipv4Addr::BITS as u8, |subnet| subnet.prefix());
+        let prefix6 = plan.ipv6.map_or(Ipv6Addr::BITS as u8, |pool| pool.subnet.prefix());
         let member = |(id, name, endpoint): (ContainerId, Option<ContainerName>, Endpoint)| {
             let member = Member {
                 name: name.map(String::from).unwrap_or_default(),
                 mac_address: endpoint.mac_text(),
                 ipv4_address: format!("{}/{prefix}", endpoint.address),
-                ipv6_address: String::new(),
+                ipv6_address: endpoint.ipv6.map(|address| format!("{address}/{prefix6}")).unwrap_or_default(),
                 endpoint_id: endpoint.id,
             };
             (id, member)
@@ -136,8 +146,8 @@ impl NetworkInfo {
             scope: "local".into(),
             driver: record.driver.clone(),
             enable_ipv4: plan.subnet.is_some(),
-            enable_ipv6: false,
-            ipam: Ipam { driver: "default".into(), options: None, config: config.into_iter().collect() },
+            enable_ipv6: plan.ipv6.is_some(),
+            ipam: Ipam { driver: "default".into(), options: None, config: config.collect() },
             internal: plan.internal,
             attachable: false,
             ingress: false,

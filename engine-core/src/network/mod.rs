@@ -11,6 +11,7 @@ pub mod driver;
 pub(crate) mod endpoint;
 mod info;
 mod ipam;
+mod lease;
 pub(crate) mod linux;
 mod list;
 pub(crate) mod names;

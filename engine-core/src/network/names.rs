@@ -4,12 +4,18 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::{Error, Result};
 use crate::spec::{DnsSpec, ExtraHost};
-/// Where queries go when the host knows no server that a container can reach.
-const PUBLIC: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(Ipv4Addr::new(8, 8, 4, 4))];
+
+/// Where queries go when the host knows no server that a container can reach; the last two if it has IPv6.
+const PUBLIC: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
+    IpAddr::V4(Ipv4Addr::new(8, 8, 4, 4)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8844)),
+];
 
 /// The stub of systemd-resolved; the servers behind it are in a file of its own.
 const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
@@ -95,13 +101,17 @@ impl ResolvConf {
         self
     }
 
-    /// For a container that asks the servers itself, from its own namespace: the host's loopback and IPv6 are out of
-    /// its reach. Servers that were asked for are taken as they are.
-    pub(crate) fn direct(mut self, wanted: &DnsSpec) -> ResolvConf {
-        self.servers.retain(|server| server.is_ipv4() && !server.is_loopback());
+    /// For a container that asks the servers itself, from its own namespace: the host's loopback and links are out of
+    /// its reach, and so is IPv6 if it has no such address. Servers that were asked for are taken as they are.
+    pub(crate) fn direct(mut self, wanted: &DnsSpec, with_ipv6: bool) -> ResolvConf {
+        let within_reach = |server: &IpAddr| match server {
+            IpAddr::V4(server) => !server.is_loopback(),
+            IpAddr::V6(server) => with_ipv6 && !server.is_loopback() && !server.is_unicast_link_local(),
+        };
+        self.servers.retain(within_reach);
         let mut conf = self.with(wanted);
         if conf.servers.is_empty() {
-            conf.servers = PUBLIC.into();
+            conf.servers = PUBLIC.into_iter().filter(within_reach).collect();
         }
         conf
     }
@@ -146,6 +156,8 @@ pub(crate) struct Linked {
 pub(crate) struct Hosts<'a> {
     /// The container's address, if it has one.
     pub(crate) address: Option<Ipv4Addr>,
+    /// Its IPv6 address, if it has one.
+    pub(crate) ipv6: Option<Ipv6Addr>,
     /// Its host name.
     pub(crate) hostname: &'a str,
     /// Its domain name.
@@ -179,7 +191,8 @@ impl Hosts<'_> {
             text.push_str(&format!("{address}\t{}\n", names.join(" ")));
         }
         check("host name", self.hostname)?;
-        if let Some(address) = self.address {
+        let addresses = self.address.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6));
+        for address in addresses {
             match self.domainname.filter(|domain| !domain.is_empty()) {
                 Some(domain) => {
                     check("domain name", domain)?;
@@ -226,18 +239,28 @@ mod tests {
 
     #[test]
     fn servers_out_of_reach_are_left_out_unless_asked_for() {
-        let conf = ResolvConf::parse(HOST).direct(&DnsSpec::default());
+        let conf = ResolvConf::parse(HOST).direct(&DnsSpec::default(), false);
         assert_eq!(conf.servers, [address("192.0.2.1")]);
-        let none = ResolvConf::parse("nameserver 127.0.0.1\nnameserver ::1").direct(&DnsSpec::default());
-        assert_eq!(none.servers, PUBLIC);
+        let none = |with_ipv6| {
+            ResolvConf::parse("nameserver 127.0.0.1\nnameserver ::1").direct(&DnsSpec::default(), with_ipv6)
+        };
+        assert_eq!(none(false).servers, PUBLIC[..2]);
+        assert_eq!(none(true).servers, PUBLIC);
+        let six = format!("{HOST}nameserver 2001:db8::53\n");
+        let conf = ResolvConf::parse(&six).direct(&DnsSpec::default(), true);
+        assert_eq!(
+            conf.servers,
+            [address("192.0.2.1"), address("2001:db8::53")],
+            "fe80 is of the host's link"
+        );
         let wanted = DnsSpec { servers: vec![address("127.0.0.1")], ..DnsSpec::default() };
-        assert_eq!(ResolvConf::parse(HOST).direct(&wanted).servers, [address("127.0.0.1")]);
+        assert_eq!(ResolvConf::parse(HOST).direct(&wanted, false).servers, [address("127.0.0.1")]);
     }
 
     #[test]
     fn each_part_is_replaced_by_itself_and_a_dot_means_no_search() {
         let wanted = DnsSpec { search: vec![".".into()], ..DnsSpec::default() };
-        let conf = ResolvConf::parse(HOST).direct(&wanted);
+        let conf = ResolvConf::parse(HOST).direct(&wanted, false);
         assert_eq!(conf.search, [""; 0]);
         assert_eq!(conf.options.len(), 3);
         assert_eq!(conf.to_string(), "nameserver 192.0.2.1\noptions edns0 trust-ad rotate\n");
@@ -251,6 +274,7 @@ mod tests {
             .collect();
         let hosts = Hosts {
             address: Some([172, 17, 0, 2].into()),
+            ipv6: None,
             hostname: "web",
             domainname: Some("example.org"),
             extra: &extra,
@@ -262,6 +286,8 @@ mod tests {
         assert!(text.ends_with(
             "10.0.0.9\tdb\n::9\tsix\n172.17.0.1\tme\n172.17.0.3\tdb sql\n172.17.0.2\tweb.example.org web\n"
         ));
+        let six = Hosts { ipv6: Some(Ipv6Addr::LOCALHOST), ..hosts }.text().expect("is written");
+        assert!(six.ends_with("172.17.0.2\tweb.example.org web\n::1\tweb.example.org web\n"), "{six}");
         let error = Hosts { gateway: None, ..hosts }.text().expect_err("there is no gateway");
         assert!(error.remedy().is_some());
         Hosts { hostname: "web\n10.0.0.1 bank", ..hosts }.text().expect_err("a second line");

@@ -1,7 +1,7 @@
 //! Which ports are published: those asked for, and those an image exposes. Pure.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{PortSpec, Protocol};
@@ -14,33 +14,32 @@ use crate::spec::{PortSpec, Protocol};
 /// [`ErrorKind::InvalidInput`] and [`ErrorKind::Conflict`], naming the port.
 pub(crate) fn published(asked: &[PortSpec], all: bool, exposed: &[(u16, Protocol)]) -> Result<Vec<PortSpec>> {
     let mut ports: Vec<PortSpec> = Vec::with_capacity(asked.len());
-    let mut fixed: BTreeSet<(Ipv4Addr, u16, Protocol)> = BTreeSet::new();
     for spec in asked {
         check(spec)?;
-        let same = |known: &&PortSpec| {
-            (known.container, known.protocol, known.host) == (spec.container, spec.protocol, spec.host)
-                && address(known) == address(spec)
-        };
         // A range, or no port at all, may be asked for twice: it is two ports then.
         let Some((low, high)) = spec.host.filter(|(low, high)| low == high) else {
             ports.push(spec.clone());
             continue;
         };
-        if ports.iter().any(|known| same(&known)) {
+        let same_port = |known: &&PortSpec| (known.host, known.protocol) == (spec.host, spec.protocol);
+        let mut at_same_port = ports.iter().filter(same_port);
+        if at_same_port.clone().any(|known| known.container == spec.container && includes(known, spec)) {
             continue;
         }
-        // An IPv6 address is told by the driver what it can do with it.
-        if let Some(address) = address(spec)
-            && let Some((other, _, _)) = taken(&fixed, address, low, spec.protocol)
-        {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("host port {address}:{low}/{}", spec.protocol),
-            )
-            .because(format!("it is asked for twice, also on {other}"))
-            .with_remedy("publish each port of the container on another port of the host"));
+        let clashes = |known: &&PortSpec| {
+            let one_wish = known.container == spec.container && is_open(known) && is_open(spec);
+            meet(known, spec) && !one_wish
+        };
+        if let Some(other) = at_same_port.find(clashes).filter(|_| high > 0) {
+            let subject = match address(spec) {
+                Some(address) => format!("host port {}/{}", SocketAddr::new(address, low), spec.protocol),
+                None => format!("host port {low}/{}", spec.protocol),
+            };
+            let whom = format!("port {}/{}", other.container, other.protocol);
+            return Err(Error::new(ErrorKind::Conflict, subject)
+                .because(format!("it is asked for twice, also for {whom} of the container"))
+                .with_remedy("publish each port of the container on another port of the host"));
         }
-        fixed.extend(address(spec).map(|address| (address, high, spec.protocol)));
         ports.push(spec.clone());
     }
     if all {
@@ -69,30 +68,33 @@ fn check(spec: &PortSpec) -> Result<()> {
     }
 }
 
-/// The address that is asked for; `None` for one of IPv6 that is none of IPv4.
-fn address(spec: &PortSpec) -> Option<Ipv4Addr> {
-    match spec.host_address {
-        None => Some(Ipv4Addr::UNSPECIFIED),
-        Some(IpAddr::V4(address)) => Some(address),
-        Some(IpAddr::V6(address)) if address.is_unspecified() => Some(Ipv4Addr::UNSPECIFIED),
-        Some(IpAddr::V6(address)) => address.to_ipv4_mapped(),
+/// The address that is asked for; `None` for all.
+fn address(spec: &PortSpec) -> Option<IpAddr> {
+    spec.host_address.map(|address| address.to_canonical())
+}
+
+/// Whether all addresses of the host are meant, or all of one family.
+fn is_open(spec: &PortSpec) -> bool {
+    address(spec).is_none_or(|address| address.is_unspecified())
+}
+
+/// Whether all that `spec` asks for is in what `known` does. What `::` means to a network without IPv6 is for its
+/// driver to say.
+fn includes(known: &PortSpec, spec: &PortSpec) -> bool {
+    match (address(known), address(spec)) {
+        (None, _) => is_open(spec),
+        (known, address) => known == address,
     }
 }
 
-/// Who has the port already: on the same address, or one of the two on all.
-fn taken(
-    fixed: &BTreeSet<(Ipv4Addr, u16, Protocol)>,
-    address: Ipv4Addr,
-    port: u16,
-    protocol: Protocol,
-) -> Option<&(Ipv4Addr, u16, Protocol)> {
-    if port == 0 {
-        return None;
+/// Whether there is an address that both are for.
+fn meet(one: &PortSpec, two: &PortSpec) -> bool {
+    match (address(one), address(two)) {
+        (Some(one), Some(two)) => {
+            one == two || one.is_ipv4() == two.is_ipv4() && (one.is_unspecified() || two.is_unspecified())
+        }
+        _ => true,
     }
-    fixed.iter().find(|(other, taken, other_protocol)| {
-        (*taken, *other_protocol) == (port, protocol)
-            && (*other == address || other.is_unspecified() || address.is_unspecified())
-    })
 }
 
 #[cfg(test)]
@@ -123,15 +125,26 @@ mod tests {
                 .len(),
             1
         );
+        // Each of a family alone, as the two may be led to different places.
+        for two in [
+            ["0.0.0.0:8080:80", "[::]:8080:80"],
+            ["0.0.0.0:8080:80", "8080:80"],
+            ["[::1]:8080:80", "127.0.0.1:8080:80"],
+        ] {
+            assert_eq!(published(&parse(&two), false, &[]).expect("two").len(), 2, "{two:?}");
+        }
         assert_eq!(published(&parse(&["80", "80"]), false, &[]).expect("two free ones").len(), 2);
         assert_eq!(
             published(&parse(&["127.0.0.1:80:80", "127.0.0.2:80:81"]), false, &[]).expect("two").len(),
             2
         );
         assert_eq!(published(&parse(&["80:80", "80:80/udp"]), false, &[]).expect("two").len(), 2);
-        for bad in
-            [["8080:80", "8080:81"], ["127.0.0.1:8080:80", "8080:81"], ["8080:80", "127.0.0.1:8080:80"]]
-        {
+        for bad in [
+            ["8080:80", "8080:81"],
+            ["127.0.0.1:8080:80", "8080:81"],
+            ["8080:80", "127.0.0.1:8080:80"],
+            ["[::]:8080:80", "[::1]:8080:80"],
+        ] {
             let error = published(&parse(&bad), false, &[]).expect_err("one port, two wishes");
             assert_eq!(error.kind(), ErrorKind::Conflict, "{bad:?}");
             assert!(error.to_string().contains("8080"), "{error}");
@@ -148,20 +161,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_two_fixed_ports_clash(wishes in proptest::collection::vec((1u16..4, 1u16..4, 0u8..3), 0..8)) {
+        fn no_two_fixed_ports_clash(wishes in proptest::collection::vec((1u16..4, 1u16..4, 0usize..5), 0..8)) {
             let asked: Vec<_> = wishes
                 .iter()
                 .map(|(host, container, address)| PortSpec {
-                    host_address: (*address > 0).then(|| Ipv4Addr::new(127, 0, 0, *address).into()),
+                    host_address: ["127.0.0.1", "127.0.0.2", "::1", "::2"]
+                        .get(*address)
+                        .map(|address| address.parse().expect("an address")),
                     ..PortSpec::tcp(*host, *container)
                 })
                 .collect();
             if let Ok(ports) = published(&asked, false, &[]) {
                 for (at, one) in ports.iter().enumerate() {
                     for two in &ports[at + 1..] {
-                        let (a, b) = (address(one), address(two));
-                        let meet = a == b || a == Some(Ipv4Addr::UNSPECIFIED) || b == Some(Ipv4Addr::UNSPECIFIED);
-                        prop_assert!(one.host != two.host || !meet, "{:?} and {:?}", one, two);
+                        prop_assert!(one.host != two.host || !meet(one, two), "{:?} and {:?}", one, two);
                     }
                 }
             }

@@ -294,3 +294,74 @@ fn a_deleted_store_makes_room_for_the_next_one() {
         assert_eq!(wiring.network.plan.interface.as_deref(), Some("engine0"));
     });
 }
+
+#[test]
+fn ipv6_addresses_are_leased_beside_the_others_and_told_with_them() {
+    on_a_host_with_a_store(|root| async move {
+        let process = Process::new(&root);
+        let ground = process.ground();
+        let mut spec = NetworkSpec::new(name("six"));
+        spec.enable_ipv6 = true;
+        spec.ipv6.subnet = Some("2001:db8:9::/64".parse().expect("well formed"));
+        spec.ipv6.ip_range = Some("2001:db8:9::100/120".parse().expect("well formed"));
+        ground.create(spec.clone()).await.expect("created");
+        let containers = ["one", "two", "three"].map(|name| process.container(name));
+        let wanted = |text: &str| {
+            let mut endpoint = crate::spec::EndpointSpec::default();
+            endpoint.ipv6 = Some(text.parse().expect("an address"));
+            endpoint
+        };
+        let reserve = async |at: usize, endpoint: &crate::spec::EndpointSpec| {
+            let wish =
+                super::endpoint::Wish { ports: &[PortSpec::tcp(8080 + at as u16, 80)], endpoint, names: &[] };
+            let reserved = ground.reserve(&containers[at], &name("six"), wish).await;
+            reserved.map(|wiring| (wiring.endpoint.ipv6.expect("has one").to_string(), wiring.held.len()))
+        };
+        let free = crate::spec::EndpointSpec::default();
+        assert_eq!(reserve(0, &free).await.expect("reserved"), ("2001:db8:9::100".into(), 2));
+        assert_eq!(reserve(1, &wanted("2001:db8:9::9")).await.expect("reserved").0, "2001:db8:9::9");
+        assert_eq!(reserve(2, &free).await.expect("reserved").0, "2001:db8:9::101");
+        // It has its own again, or another one in its place.
+        assert_eq!(reserve(2, &free).await.expect("reserved").0, "2001:db8:9::101");
+        for (text, kind) in [
+            ("2001:db8:9::9", ErrorKind::InUse),
+            ("2001:db8:9::1", ErrorKind::InUse),
+            ("2001:db8:9::", ErrorKind::InvalidInput),
+            ("2001:db8:a::9", ErrorKind::InvalidInput),
+        ] {
+            let error = reserve(2, &wanted(text)).await.expect_err("cannot be had");
+            assert_eq!(error.kind(), kind, "{text}: {error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        let info = ground.get("six").await.expect("found");
+        let json = serde_json::to_value(&info).expect("has a text form");
+        assert_eq!(json["EnableIPv6"], true);
+        assert_eq!(json["IPAM"]["Config"][0]["Subnet"], "172.18.0.0/16");
+        assert_eq!(
+            json["IPAM"]["Config"][1],
+            serde_json::json!({
+                "Subnet": "2001:db8:9::/64", "IPRange": "2001:db8:9::100/120", "Gateway": "2001:db8:9::1",
+            })
+        );
+        let member = &json["Containers"][containers[1].as_str()];
+        assert_eq!(member["IPv6Address"], "2001:db8:9::9/64");
+
+        spec.name = name("second");
+        assert_eq!(ground.create(spec).await.expect_err("overlaps").kind(), ErrorKind::Conflict);
+        let plain = process.container("plain");
+        let endpoint = wanted("2001:db8:9::77");
+        let wish = super::endpoint::Wish { ports: &[], endpoint: &endpoint, names: &[] };
+        for network in ["bridge", "none-such-v6"] {
+            if network != "bridge" {
+                ground.create(NetworkSpec::new(name(network))).await.expect("created");
+            }
+            let error = ground.reserve(&plain, &name(network), wish).await.err().expect("has no IPv6");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+        let mut endpoint = crate::spec::EndpointSpec::default();
+        endpoint.link_local = vec!["10.0.0.1".parse().expect("an address")];
+        let wish = super::endpoint::Wish { ports: &[], endpoint: &endpoint, names: &[] };
+        let error = ground.reserve(&plain, &name("six"), wish).await.err().expect("not of the link");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
+}

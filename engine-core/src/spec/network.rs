@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::id::NetworkName;
+use crate::spec::{Address, Subnet};
 
 /// Where a container stands in the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +80,12 @@ pub struct DnsSpec {
 #[serde(default)]
 #[non_exhaustive]
 pub struct EndpointSpec {
-    /// Its address; a free one unless given.
+    /// Its IPv4 address; a free one unless given.
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 address, in a network that has such; a free one unless given.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Further addresses, of the link alone: of 169.254.0.0/16 and fe80::/10.
+    pub link_local: Vec<IpAddr>,
     /// Its hardware address; one that follows from the address unless given.
     pub mac: Option<[u8; 6]>,
     /// What the other members can call it besides its name.
@@ -145,95 +150,28 @@ impl FromStr for ExtraHost {
     }
 }
 
-/// A range of IPv4 addresses, written in masked form: `172.18.0.0/16`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Subnet {
-    network: Ipv4Addr,
-    prefix: u8,
+/// Addresses of one family that a network shall have; what is not given is chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "A: Address")]
+pub struct PoolSpec<A> {
+    /// All of them.
+    pub subnet: Option<Subnet<A>>,
+    /// The host's address; the first of the subnet unless given.
+    pub gateway: Option<A>,
+    /// Addresses are handed out only from this part of the subnet.
+    pub ip_range: Option<Subnet<A>>,
 }
 
-impl Subnet {
-    /// The subnet of `prefix` bits that `address` is in.
-    pub fn of(address: Ipv4Addr, prefix: u8) -> Subnet {
-        let prefix = prefix.min(32);
-        Subnet { network: Ipv4Addr::from_bits(address.to_bits() & Subnet::mask(prefix)), prefix }
-    }
-
-    fn mask(prefix: u8) -> u32 {
-        u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
-    }
-
-    /// The first address: the network itself.
-    pub fn network(self) -> Ipv4Addr {
-        self.network
-    }
-
-    /// How many leading bits are fixed.
-    pub fn prefix(self) -> u8 {
-        self.prefix
-    }
-
-    /// The last address: broadcast.
-    pub fn broadcast(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.network.to_bits() | !Subnet::mask(self.prefix))
-    }
-
-    /// Whether `address` is one of its addresses.
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        Subnet::of(address, self.prefix) == self
-    }
-
-    /// Whether the two have an address in common.
-    pub fn overlaps(self, other: Subnet) -> bool {
-        let prefix = self.prefix.min(other.prefix);
-        Subnet::of(self.network, prefix) == Subnet::of(other.network, prefix)
-    }
-
-    /// The addresses that can be given to hosts, lowest first: all but the network and broadcast addresses.
-    pub fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
-        let (first, last) = (self.network.to_bits(), self.broadcast().to_bits());
-        let (first, last) = if self.prefix >= 31 { (first, last) } else { (first + 1, last - 1) };
-        (first..=last).map(Ipv4Addr::from_bits)
+impl<A> PoolSpec<A> {
+    /// Whether all is left open.
+    pub fn is_empty(&self) -> bool {
+        self.subnet.is_none() && self.gateway.is_none() && self.ip_range.is_none()
     }
 }
 
-impl FromStr for Subnet {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Subnet> {
-        let bad = |reason: &str| Error::invalid(format!("subnet {text:?}"), reason);
-        let (address, prefix) = text.split_once('/').ok_or_else(|| bad("must look like 172.18.0.0/16"))?;
-        let address: Ipv4Addr = address.parse().map_err(|_| bad("the address is not an IPv4 address"))?;
-        let prefix: u8 = match prefix.parse() {
-            Ok(prefix @ 0..=32) => prefix,
-            _ => return Err(bad("the prefix is a number between 0 and 32")),
-        };
-        let subnet = Subnet::of(address, prefix);
-        if subnet.network != address {
-            return Err(bad("it has bits set after the prefix").with_remedy(format!("write {subnet}")));
-        }
-        Ok(subnet)
-    }
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
-    }
-}
-
-impl From<Subnet> for String {
-    fn from(subnet: Subnet) -> String {
-        subnet.to_string()
-    }
-}
-
-impl TryFrom<String> for Subnet {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Subnet> {
-        text.parse()
+impl<A> Default for PoolSpec<A> {
+    fn default() -> PoolSpec<A> {
+        PoolSpec { subnet: None, gateway: None, ip_range: None }
     }
 }
 
@@ -245,12 +183,16 @@ pub struct NetworkSpec {
     pub name: NetworkName,
     /// The driver that makes it; `bridge` unless given.
     pub driver: Option<String>,
-    /// Its addresses; a free range of the default pools unless given.
+    /// Its IPv4 addresses; a free range of the default pools unless given.
     pub subnet: Option<Subnet>,
     /// The host's address in it; the first of the subnet unless given.
     pub gateway: Option<Ipv4Addr>,
     /// Addresses are handed out only from this part of the subnet.
     pub ip_range: Option<Subnet>,
+    /// Whether it has IPv6 addresses as well.
+    pub enable_ipv6: bool,
+    /// Which those shall be; a free range of addresses of this host's own unless given.
+    pub ipv6: PoolSpec<Ipv6Addr>,
     /// Without a way out: no default route, no NAT, no published ports.
     pub internal: bool,
     /// Options of the driver, such as `com.docker.network.bridge.name`.
@@ -268,6 +210,8 @@ impl NetworkSpec {
             subnet: None,
             gateway: None,
             ip_range: None,
+            enable_ipv6: false,
+            ipv6: PoolSpec::default(),
             internal: false,
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -280,37 +224,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subnet_is_masked_and_knows_its_hosts() {
-        let subnet: Subnet = "10.1.2.0/30".parse().expect("well formed");
-        let hosts: Vec<String> = subnet.hosts().map(|a| a.to_string()).collect();
-        assert_eq!(hosts, ["10.1.2.1", "10.1.2.2"]);
-        assert_eq!("0.0.0.0/0".parse::<Subnet>().expect("well formed").broadcast(), Ipv4Addr::BROADCAST);
-        for bad in ["10.0.0.1/8", "10.0.0.0", "10.0.0.0/33", "x/8", "::/0"] {
-            assert!(bad.parse::<Subnet>().is_err(), "{bad:?} was accepted");
-        }
-    }
-
-    #[test]
-    fn overlap_is_symmetric() {
-        let subnet = |text: &str| text.parse::<Subnet>().expect("well formed");
-        for (a, b, overlap) in [
-            ("172.17.0.0/16", "172.17.3.0/24", true),
-            ("172.17.0.0/16", "172.18.0.0/16", false),
-            ("0.0.0.0/0", "10.0.0.0/8", true),
-        ] {
-            assert_eq!(subnet(a).overlaps(subnet(b)), overlap);
-            assert_eq!(subnet(b).overlaps(subnet(a)), overlap);
-        }
-    }
-
-    #[test]
     fn extra_hosts_take_both_separators() {
         let host = |text: &str| text.parse::<ExtraHost>();
         assert_eq!(host("db:10.0.0.1").expect("well formed").address, Some([10, 0, 0, 1].into()));
-        assert_eq!(
-            host("db=[::1]").expect("well formed").address,
-            Some(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))
-        );
+        assert_eq!(host("db=[::1]").expect("well formed").address, Some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
         assert_eq!(host("gw:host-gateway").expect("well formed").address, None);
         for bad in ["db", ":1.2.3.4", "a\nb:1.2.3.4", "db:x"] {
             assert!(host(bad).is_err(), "{bad:?} was accepted");

@@ -1,6 +1,6 @@
 //! The places of containers in networks, and with them the leases of addresses.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rusqlite::params;
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::id::{ContainerId, NetworkId};
 use crate::network::driver::Endpoint;
 
-/// Leases the endpoint's address to the container. `false` if the address is taken.
+/// Leases the endpoint's addresses to the container. `false` if one is taken.
 pub(crate) fn insert(
     tx: &Tx<'_>,
     container: &ContainerId,
@@ -18,18 +18,33 @@ pub(crate) fn insert(
     endpoint: &Endpoint,
 ) -> Result<bool> {
     let changed = tx.execute(
-        "INSERT INTO endpoints (container, network, address, record) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO endpoints (container, network, address, ipv6, record) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING",
-        params![container.as_str(), network.as_str(), endpoint.address.to_bits(), to_document(endpoint)?],
+        params![
+            container.as_str(),
+            network.as_str(),
+            endpoint.address.to_bits(),
+            endpoint.ipv6.map(|address| address.octets()),
+            to_document(endpoint)?
+        ],
     )?;
     Ok(changed == 1)
 }
 
-/// The addresses that are leased in the network, lowest first.
+/// The IPv4 addresses that are leased in the network, lowest first.
 pub(crate) fn addresses(tx: &Tx<'_>, network: &NetworkId) -> Result<Vec<Ipv4Addr>> {
     tx.rows("SELECT address FROM endpoints WHERE network = ?1 ORDER BY address", [network.as_str()], |row| {
         column::<u32>(row, 0).map(Ipv4Addr::from_bits)
     })
+}
+
+/// The IPv6 addresses that are leased in the network, lowest first.
+pub(crate) fn ipv6_addresses(tx: &Tx<'_>, network: &NetworkId) -> Result<Vec<Ipv6Addr>> {
+    tx.rows(
+        "SELECT ipv6 FROM endpoints WHERE network = ?1 AND ipv6 IS NOT NULL ORDER BY ipv6",
+        [network.as_str()],
+        |row| column::<[u8; 16]>(row, 0).map(Ipv6Addr::from),
+    )
 }
 
 /// The members of the network.

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Each step takes a store from the version of its index to the next one. Steps are never changed once released,
 /// only added.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
     -- An image: a configuration and the manifest it came with.
@@ -95,6 +95,12 @@ const VERSION_2: &str = "
     ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
 ";
 
+const VERSION_3: &str = "
+    -- The lease of an IPv6 address: its sixteen bytes, which sort as the addresses do.
+    ALTER TABLE endpoints ADD COLUMN ipv6 BLOB;
+    CREATE UNIQUE INDEX endpoints_ipv6 ON endpoints (network, ipv6) WHERE ipv6 IS NOT NULL;
+";
+
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
     connection.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0)).map(|v| v as usize)
 }
@@ -122,4 +128,44 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     }
     tx.pragma_update(None, "user_version", STEPS.len() as u32).map_err(|e| failed(path, e))?;
     tx.commit().map_err(|e| failed(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, endpoints, networks};
+
+    /// A network and a member of it, as they were recorded before there was IPv6.
+    const OLD: &str = r#"
+        INSERT INTO containers (id, name, created, record) VALUES ('cc', 'web', 1, '{}');
+        INSERT INTO networks (id, name, created, record) VALUES (
+            '1111111111111111111111111111111111111111111111111111111111111111', 'net', 1,
+            '{"plan":{"id":"1111111111111111111111111111111111111111111111111111111111111111","name":"net",
+              "interface":"br-111111111111","subnet":"172.18.0.0/16","gateway":"172.18.0.1","ip_range":null,
+              "internal":false,"mtu":1500,"inter_container":true,"masquerade":true,"host_binding":"0.0.0.0"},
+              "driver":"bridge","created":"2026-11-28T00:00:00Z"}');
+        INSERT INTO endpoints (container, network, address, record) VALUES (
+            'cc', '1111111111111111111111111111111111111111111111111111111111111111', 2886860802,
+            '{"id":"e1","interface":"eth0","address":"172.18.0.2","mac":[2,66,172,18,0,2],"ports":[]}')"#;
+
+    #[test]
+    fn a_store_from_before_ipv6_is_opened_with_its_networks_and_leases() {
+        let root = tempfile::tempdir().expect("a directory");
+        let raw = Connection::open(root.path().join("engine.db")).expect("opens");
+        STEPS[..2].iter().for_each(|step| raw.execute_batch(step).expect("writes"));
+        raw.execute_batch(OLD).expect("writes");
+        raw.pragma_update(None, "user_version", 2).expect("writes");
+        drop(raw);
+        let store = Store::open(root.path()).expect("opens");
+        let (networks, four, six) = store
+            .read_now(|tx| {
+                let networks = networks::list(tx)?;
+                let id = &networks[0].plan.id;
+                let leased = (endpoints::addresses(tx, id)?, endpoints::ipv6_addresses(tx, id)?);
+                Ok((networks.clone(), leased.0, leased.1))
+            })
+            .expect("reads");
+        assert_eq!((networks.len(), networks[0].plan.ipv6), (1, None));
+        assert_eq!((four, six), (vec![[172, 18, 0, 2].into()], Vec::new()));
+    }
 }

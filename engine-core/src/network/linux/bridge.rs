@@ -4,15 +4,17 @@
 //! process, at any time.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use async_trait::async_trait;
 use nix::errno::Errno;
 
 use super::connection::Connection;
+use super::family::Family;
 use super::link::{self, Link};
 use super::nft::{self, Ruleset};
 use super::plan::{self, Host};
@@ -21,7 +23,7 @@ use super::{alias, conntrack, hold, netns, sweep, sysctl};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::id::NetworkId;
 use crate::network::driver::{Endpoint, NetworkDriver, NetworkPlan, Reservation};
-use crate::spec::{NetworkSpec, PortSpec, Subnet};
+use crate::spec::{Address, NetworkSpec, PortSpec, Subnet};
 use crate::store::blocking;
 
 /// Another process may make or remove a bridge at the same moment; then look again, so often.
@@ -34,21 +36,23 @@ struct Inner {
     /// The store's directory: noted on the bridges, to tell them from those of other stores of this host.
     root: PathBuf,
     ruleset: Ruleset,
+    /// That of IPv6, for the networks that have it.
+    ruleset6: OnceLock<Ruleset>,
 }
 
 impl Bridge {
     /// The driver for the store in the directory `root`.
     pub(crate) fn new(root: &Path) -> Bridge {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        Bridge(Arc::new(Inner { root, ruleset: Ruleset::new() }))
+        Bridge(Arc::new(Inner { root, ruleset: Ruleset::new(Family::V4), ruleset6: OnceLock::new() }))
     }
 }
 
 #[async_trait]
 impl NetworkDriver for Bridge {
-    async fn plan(&self, id: NetworkId, spec: &NetworkSpec, taken: &[Subnet]) -> Result<NetworkPlan> {
-        let (spec, taken) = (spec.clone(), taken.to_vec());
-        blocking(move || plan::decide(id, &spec, &taken, &host()?)).await
+    async fn plan(&self, id: NetworkId, spec: &NetworkSpec, others: &[NetworkPlan]) -> Result<NetworkPlan> {
+        let (inner, spec, others) = (Arc::clone(&self.0), spec.clone(), others.to_vec());
+        blocking(move || plan::decide(id, &spec, &others, &inner.host(spec.enable_ipv6)?)).await
     }
 
     async fn create(&self, plan: &NetworkPlan) -> Result<()> {
@@ -67,8 +71,8 @@ impl NetworkDriver for Bridge {
             )
             .with_remedy("use a network that is not internal, or publish no ports"));
         }
-        let (ports, default) = (ports.to_vec(), plan.host_binding);
-        blocking(move || hold::reserve(&ports, default)).await
+        let (ports, default, with_ipv6) = (ports.to_vec(), plan.host_binding, plan.ipv6.is_some());
+        blocking(move || hold::reserve(&ports, default, with_ipv6)).await
     }
 
     fn teardown(&self, _: &NetworkPlan, endpoint: &Endpoint) -> Vec<Vec<u8>> {
@@ -105,13 +109,32 @@ impl NetworkDriver for Bridge {
     }
 }
 
-/// What is on the host.
-fn host() -> Result<Host> {
-    let mut connection = Connection::route()?;
-    let interfaces = link::list(&mut connection)?.into_iter().map(|link| link.name).collect();
-    let mut routes = link::routes(&mut connection)?;
-    routes.extend(link::addresses(&mut connection, None)?.into_iter().map(|address| address.subnet));
-    Ok(Host { interfaces, routes })
+/// Where the host's routes and addresses of one family lead.
+fn routes<A: Address>(connection: &mut Connection) -> Result<Vec<Subnet<A>>> {
+    let mut routes = link::routes(connection)?;
+    routes.extend(link::addresses(connection, None)?.into_iter().map(|address| address.subnet));
+    Ok(routes)
+}
+
+/// The families of the network's addresses.
+fn families(plan: &NetworkPlan) -> impl Iterator<Item = Family> + use<> {
+    [Family::V4].into_iter().chain(plan.ipv6.map(|_| Family::V6))
+}
+
+/// Whether the link has the addresses that it shall have. It is asked only if there are any.
+fn has_addresses<A: Address>(
+    connection: &mut Connection,
+    link: &Link,
+    wanted: &[(A, Subnet<A>)],
+) -> Result<bool> {
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let found = link::addresses(connection, Some(link.index))?;
+    let is_there = |(address, subnet): &(A, Subnet<A>)| {
+        found.iter().any(|found| found.address == *address && found.subnet == *subnet)
+    };
+    Ok(wanted.iter().all(is_there))
 }
 
 fn interface(plan: &NetworkPlan) -> Result<&str> {
@@ -136,25 +159,55 @@ impl Inner {
         let mut connection = Connection::route()?;
         let link = self.find_or_make(&mut connection, plan, name)?;
         self.check(plan, &link)?;
-        let gateway = plan.gateway.zip(plan.subnet);
-        let has_address = match gateway {
-            None => true,
-            Some((gateway, subnet)) => link::addresses(&mut connection, Some(link.index))?
-                .iter()
-                .any(|found| found.address == gateway && found.subnet == subnet),
-        };
+        let gateway: Vec<_> = plan.gateway.zip(plan.subnet).into_iter().collect();
+        let ipv6: Vec<_> = wire::ipv6_of_bridge(plan).collect();
         let is_well = link.up && link.mtu == plan.mtu && link.route_localnet != plan.internal;
-        if !(is_well && has_address) {
-            wire::bring_up_bridge(&mut connection, link.index, plan.mtu, gateway, !plan.internal)?
+        if !(is_well
+            && has_addresses(&mut connection, &link, &gateway)?
+            && has_addresses(&mut connection, &link, &ipv6)?)
+        {
+            if !ipv6.is_empty() {
+                sysctl::enable_ipv6(name);
+            }
+            wire::bring_up_bridge(&mut connection, link.index, plan)?
                 .map_err(|refusal| refusal.about(format!("bridge {name}")))?;
+            if let Some(gateway) = plan.ipv6.and_then(|pool| pool.gateway) {
+                link::await_arrival(&mut connection, gateway)?;
+            }
         }
         let mut filter = Connection::netfilter()?;
-        self.ruleset.ensure(&mut filter, plan, name)?;
-        if !plan.internal && !sysctl::forwards()? {
-            nft::keep_strangers_out(&mut filter)?;
-            sysctl::forward()?;
+        for family in families(plan) {
+            self.ruleset(family).ensure(&mut filter, plan, name)?;
+            if !plan.internal && !sysctl::forwards(family)? {
+                nft::keep_strangers_out(&mut filter, family)?;
+                sysctl::forward(family)?;
+            }
         }
         Ok(())
+    }
+
+    fn ruleset(&self, family: Family) -> &Ruleset {
+        match family {
+            Family::V4 => &self.ruleset,
+            Family::V6 => self.ruleset6.get_or_init(|| Ruleset::new(family)),
+        }
+    }
+
+    /// What is on the host; of IPv6 only if that is asked for.
+    fn host(&self, with_ipv6: bool) -> Result<Host> {
+        let mut connection = Connection::route()?;
+        let mut host = Host {
+            interfaces: link::list(&mut connection)?.into_iter().map(|link| link.name).collect(),
+            routes: routes(&mut connection)?,
+            ..Host::default()
+        };
+        if with_ipv6 {
+            host.routes6 = routes(&mut connection)?;
+            // A host without a number of its own is known by its stores.
+            let machine = fs::read("/etc/machine-id").unwrap_or_default();
+            host.seed = [&machine, self.root.as_os_str().as_bytes()].concat();
+        }
+        Ok(host)
     }
 
     fn find_or_make(&self, connection: &mut Connection, plan: &NetworkPlan, name: &str) -> Result<Link> {
@@ -162,7 +215,8 @@ impl Inner {
             if let Some(link) = link::find(connection, name)? {
                 return Ok(link);
             }
-            refuse_overlap(connection, plan)?;
+            refuse_overlap(connection, plan, plan.subnet)?;
+            refuse_overlap(connection, plan, plan.ipv6.map(|pool| pool.subnet))?;
             let alias = alias::of(&plan.id, &self.root);
             match wire::make_bridge(connection, name, bridge_mac(&plan.id), plan.mtu, &alias)? {
                 Ok(()) => sysctl::ignore_router_advertisements(name),
@@ -258,7 +312,10 @@ impl Inner {
             Some(link) if self.check(plan, &link).is_err() => return Ok(()),
             _ => {}
         }
-        faults.note(Connection::netfilter().and_then(|mut filter| nft::withdraw(&mut filter, name)));
+        for family in families(plan) {
+            let filter = Connection::netfilter();
+            faults.note(filter.and_then(|mut filter| nft::withdraw(&mut filter, family, name)));
+        }
         faults.note(wire::remove(&mut connection, name));
         faults.into_result()
     }
@@ -301,9 +358,13 @@ fn unlink(mut connection: Connection, index: u32) -> Result<()> {
 
 /// A network must not take over addresses that the host uses: it would be cut off from them. Looked at only when the
 /// bridge is made.
-fn refuse_overlap(connection: &mut Connection, plan: &NetworkPlan) -> Result<()> {
-    let Some(subnet) = plan.subnet else { return Ok(()) };
-    let clash = |address: &Ipv4Addr| subnet.contains(*address);
+fn refuse_overlap<A: Address>(
+    connection: &mut Connection,
+    plan: &NetworkPlan,
+    subnet: Option<Subnet<A>>,
+) -> Result<()> {
+    let Some(subnet) = subnet else { return Ok(()) };
+    let clash = |address: &A| subnet.contains(*address);
     match link::addresses(connection, None)?.into_iter().map(|found| found.address).find(clash) {
         None => Ok(()),
         Some(address) => Err(Error::new(ErrorKind::Conflict, format!("network {}", plan.name))

@@ -1,23 +1,24 @@
 //! What links, addresses and routes there are.
 
-use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::connection::Connection;
+use super::family::{self, Family};
 use super::netlink::{Batch, DUMP, attribute, attributes, descend, text, u32_at};
 use super::route::{
     GETADDR, GETLINK, GETROUTE, IFA_ADDRESS, IFA_LOCAL, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_IFALIAS,
     IFLA_IFNAME, IFLA_INET_CONF, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, INET,
-    NO_STATISTICS, OPERATES, ROUTE_LOCALNET, RTA_DST, UP, address_header, link_header,
+    NO_STATISTICS, OPERATES, ROUTE_IS_LOCAL, ROUTE_LOCALNET, RTA_DST, UP, link_header,
 };
 use crate::error::Result;
-use crate::spec::Subnet;
+use crate::spec::{self, Subnet};
 
-/// How often is looked whether packets pass; then whoever sends repeats what was lost.
-const CARRIER_ATTEMPTS: usize = 200;
-const CARRIER_PAUSE: Duration = Duration::from_micros(250);
+/// How often is looked whether packets pass and arrive; then whoever sends repeats what was lost.
+const ATTEMPTS: usize = 200;
+const PAUSE: Duration = Duration::from_micros(250);
 
 /// A link of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +40,10 @@ pub(super) struct Link {
 
 /// An address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct Address<A> {
     pub(super) link: u32,
-    pub(super) address: Ipv4Addr,
-    pub(super) subnet: Subnet,
+    pub(super) address: A,
+    pub(super) subnet: Subnet<A>,
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {
@@ -103,12 +104,35 @@ pub(super) fn find(connection: &mut Connection, name: &str) -> Result<Option<Lin
 /// the link makes newer kernels (6.8) work off its note at once; older ones get to it soon.
 pub(super) fn await_carrier(connection: &mut Connection, names: &[&str]) -> Result<()> {
     for name in names {
-        for _ in 0..CARRIER_ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             match find(connection, name)? {
-                Some(link) if !link.operates => std::thread::sleep(CARRIER_PAUSE),
+                Some(link) if !link.operates => std::thread::sleep(PAUSE),
                 _ => break,
             }
         }
+    }
+    Ok(())
+}
+
+/// Waits until packets to an IPv6 address that a link was just given arrive.
+///
+/// The kernel puts the address into its table of routes in a queue, also if it does not ask around whether anybody has
+/// it. Until then it throws away what comes for it: the answer to a container's first question, which would be repeated
+/// a second later.
+pub(super) fn await_arrival(connection: &mut Connection, address: Ipv6Addr) -> Result<()> {
+    const WHOLE: u8 = 128;
+    let mut header = [0; 12];
+    header[..2].copy_from_slice(&[Family::V6.number(), WHOLE]);
+    for _ in 0..ATTEMPTS {
+        let mut batch = Batch::new();
+        batch.message(GETROUTE, 0, &header, |m| m.bytes(RTA_DST, &address.octets()));
+        let mut arrives = false;
+        // A refusal is no answer: there may be no route at all yet.
+        connection.ask(batch, |_, message| arrives |= message.body.get(7) == Some(&ROUTE_IS_LOCAL))?;
+        if arrives {
+            break;
+        }
+        std::thread::sleep(PAUSE);
     }
     Ok(())
 }
@@ -124,10 +148,16 @@ pub(super) fn list(connection: &mut Connection) -> Result<Vec<Link>> {
     Ok(links)
 }
 
-/// The IPv4 addresses of one link, or of all.
-pub(super) fn addresses(connection: &mut Connection, link: Option<u32>) -> Result<Vec<Address>> {
+/// The addresses of one family, of one link or of all.
+pub(super) fn addresses<A: spec::Address>(
+    connection: &mut Connection,
+    link: Option<u32>,
+) -> Result<Vec<Address<A>>> {
+    let mut header = [0; 8];
+    header[0] = Family::of_all::<A>().number();
+    header[4..].copy_from_slice(&link.unwrap_or(0).to_ne_bytes());
     let mut batch = Batch::new();
-    batch.message(GETADDR, DUMP, &address_header(0, link.unwrap_or(0)), |_| ());
+    batch.message(GETADDR, DUMP, &header, |_| ());
     let mut addresses = Vec::new();
     connection
         .dump(batch, |message| addresses.extend(parse_address(message.body)))?
@@ -136,21 +166,21 @@ pub(super) fn addresses(connection: &mut Connection, link: Option<u32>) -> Resul
     Ok(addresses)
 }
 
-fn parse_address(body: &[u8]) -> Option<Address> {
+fn parse_address<A: spec::Address>(body: &[u8]) -> Option<Address<A>> {
     let (family, prefix) = (*body.first()?, *body.get(1)?);
-    if family != INET {
+    if family != Family::of_all::<A>().number() {
         return None;
     }
     let rest = body.get(8..)?;
     let value = attribute(rest, IFA_LOCAL).or_else(|| attribute(rest, IFA_ADDRESS))?;
-    let address = Ipv4Addr::from(*value.first_chunk::<4>()?);
+    let address = family::parse(value)?;
     Some(Address { link: u32_at(body, 4)?, address, subnet: Subnet::of(address, prefix) })
 }
 
-/// The destinations of the host's IPv4 routes, in every table, without the default routes.
-pub(super) fn routes(connection: &mut Connection) -> Result<Vec<Subnet>> {
+/// The destinations of the host's routes of one family, in every table, without the default routes.
+pub(super) fn routes<A: spec::Address>(connection: &mut Connection) -> Result<Vec<Subnet<A>>> {
     let mut header = [0; 12];
-    header[0] = INET;
+    header[0] = Family::of_all::<A>().number();
     let mut batch = Batch::new();
     batch.message(GETROUTE, DUMP, &header, |_| ());
     let mut routes = Vec::new();
@@ -160,10 +190,10 @@ pub(super) fn routes(connection: &mut Connection) -> Result<Vec<Subnet>> {
     Ok(routes)
 }
 
-fn parse_route(body: &[u8]) -> Option<Subnet> {
+fn parse_route<A: spec::Address>(body: &[u8]) -> Option<Subnet<A>> {
     let prefix = *body.get(1)?;
     let destination = attribute(body.get(12..)?, RTA_DST)?;
-    (prefix > 0).then_some(Subnet::of(Ipv4Addr::from(*destination.first_chunk::<4>()?), prefix))
+    (prefix > 0).then_some(Subnet::of(family::parse(destination)?, prefix))
 }
 
 /// Whether a name can be that of an interface (`dev_valid_name` of the kernel, and without `%`, which it would expand).
@@ -175,6 +205,8 @@ pub(super) fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -201,7 +233,8 @@ mod tests {
     proptest! {
         #[test]
         fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
-            let _ = (parse_link(&bytes), parse_address(&bytes), parse_route(&bytes));
+            let _ = (parse_link(&bytes), parse_address::<Ipv4Addr>(&bytes), parse_route::<Ipv4Addr>(&bytes));
+            let _ = (parse_address::<Ipv6Addr>(&bytes), parse_route::<Ipv6Addr>(&bytes));
         }
     }
 }

@@ -5,6 +5,7 @@ mod alias;
 mod bridge;
 mod connection;
 mod conntrack;
+mod family;
 mod hold;
 mod link;
 mod netlink;

@@ -1,10 +1,11 @@
 //! The numbers and fixed headers of rtnetlink, as `linux/rtnetlink.h`, `linux/if_link.h` and `linux/if_addr.h` have
 //! them.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use super::family::{Family, octets};
 use super::netlink::{Batch, CREATE, REPLACE};
-use crate::spec::Subnet;
+use crate::spec::{Address, Subnet};
 
 pub(super) const NEWLINK: u16 = 16;
 pub(super) const DELLINK: u16 = 17;
@@ -49,6 +50,10 @@ pub(super) const OPERATES: u8 = 6;
 pub(super) const IFA_ADDRESS: u16 = 1;
 pub(super) const IFA_LOCAL: u16 = 2;
 pub(super) const IFA_BROADCAST: u16 = 4;
+/// `IFA_F_NODAD`.
+const UNQUESTIONED: u8 = 2;
+/// `RTN_LOCAL`, of a route to this host.
+pub(super) const ROUTE_IS_LOCAL: u8 = 2;
 pub(super) const RTA_DST: u16 = 1;
 pub(super) const RTA_OIF: u16 = 4;
 pub(super) const RTA_GATEWAY: u16 = 5;
@@ -63,18 +68,32 @@ pub(super) fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
 }
 
 /// `struct ifaddrmsg`.
-pub(super) fn address_header(prefix: u8, link: u32) -> [u8; 8] {
+pub(super) fn address_header(family: Family, prefix: u8, link: u32) -> [u8; 8] {
     let index = link.to_ne_bytes();
-    [INET, prefix, 0, 0, index[0], index[1], index[2], index[3]]
+    // An IPv6 address is in use at once: the leases see to it that nobody else has it, and to ask would take a second.
+    let flags = if family == Family::V6 { UNQUESTIONED } else { 0 };
+    [family.number(), prefix, flags, 0, index[0], index[1], index[2], index[3]]
 }
 
 /// Gives the link an address; that it has it is no failure.
-pub(super) fn new_address(batch: &mut Batch, link: u32, address: Ipv4Addr, subnet: Subnet) {
-    batch.message(NEWADDR, CREATE | REPLACE, &address_header(subnet.prefix(), link), |m| {
-        m.bytes(IFA_LOCAL, &address.octets());
-        m.bytes(IFA_ADDRESS, &address.octets());
-        if subnet.prefix() < 31 {
-            m.bytes(IFA_BROADCAST, &subnet.broadcast().octets());
+pub(super) fn new_address<A: Address>(batch: &mut Batch, link: u32, address: A, subnet: Subnet<A>) {
+    let family = Family::of_all::<A>();
+    batch.message(NEWADDR, CREATE | REPLACE, &address_header(family, subnet.prefix(), link), |m| {
+        let address = octets(address.into());
+        m.bytes(IFA_LOCAL, &address);
+        m.bytes(IFA_ADDRESS, &address);
+        if family == Family::V4 && subnet.prefix() < 31 {
+            m.bytes(IFA_BROADCAST, &octets(subnet.last().into()));
         }
+    });
+}
+
+/// Sends what has no other way to the gateway.
+pub(super) fn new_default_route(batch: &mut Batch, link: u32, gateway: IpAddr) {
+    // `struct rtmsg`: a unicast route of the main table, made at boot, to anywhere.
+    let header = [Family::of(gateway).number(), 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+    batch.message(NEWROUTE, CREATE | REPLACE, &header, |m| {
+        m.bytes(RTA_GATEWAY, &octets(gateway));
+        m.native(RTA_OIF, link);
     });
 }

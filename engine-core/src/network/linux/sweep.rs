@@ -10,11 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::connection::Connection;
+use super::family::Family;
 use super::link::{self, Link};
 use super::nft::{self, Published};
 use super::{alias, hold, wire};
@@ -45,7 +46,9 @@ fn bridges(root: &Path, plans: &[NetworkPlan], lines: &mut Vec<String>) -> Resul
             Some(filter) => filter,
             none => none.insert(Connection::netfilter()?),
         };
-        faults.note(nft::withdraw(filter, &bridge.name));
+        for family in Family::BOTH {
+            faults.note(nft::withdraw(filter, family, &bridge.name));
+        }
         let removed = wire::remove(&mut routes, &bridge.name);
         if removed.is_ok() {
             lines.push(format!("bridge {}", bridge.name));
@@ -79,12 +82,12 @@ fn ports(endpoints: &BTreeMap<NetworkId, Vec<Endpoint>>, lines: &mut Vec<String>
             continue;
         }
         let Some(protocol) = port.known_protocol() else { continue };
-        let address = port.host_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let address = port.host_address;
         // Held until the element is gone, so that nobody can publish the port in between.
         let Ok(_held) = hold::hold(protocol, address, port.host) else { continue };
         let removed = nft::remove_published(&mut filter, &port);
         if removed.is_ok() {
-            lines.push(format!("published port {address}:{}/{protocol}", port.host));
+            lines.push(format!("published port {}/{protocol}", SocketAddr::new(address, port.host)));
         }
         faults.note(removed);
     }
@@ -92,7 +95,11 @@ fn ports(endpoints: &BTreeMap<NetworkId, Vec<Endpoint>>, lines: &mut Vec<String>
 }
 
 fn is_of(port: &Published, endpoint: &Endpoint) -> bool {
-    endpoint.address == port.address
+    let is_its_own = match port.address {
+        IpAddr::V4(address) => endpoint.address == address,
+        IpAddr::V6(address) => endpoint.ipv6 == Some(address),
+    };
+    is_its_own
         && endpoint.ports.iter().any(|published| {
             (published.host, published.container, published.protocol.number())
                 == (port.host, port.container, port.protocol)

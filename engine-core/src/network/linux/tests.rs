@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::netlink::{Batch, CREATE, EXCL};
 use crate::network::conformance::{self, Namespace};
 
+mod ipv6;
 mod ports;
 mod sharing;
 
@@ -21,9 +22,14 @@ pub(in crate::network) fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce() 
 /// The same, with or without `br_netfilter`, which takes packets within a bridge through the packet filter.
 pub(super) fn on_a_host_with<F: Future<Output = ()>>(br_netfilter: &str, test: impl FnOnce() -> F + Send) {
     Namespace::new().run(|| {
-        let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", br_netfilter);
+        for tables in ["iptables", "ip6tables"] {
+            let _ = std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{tables}"), br_netfilter);
+        }
         // A new namespace begins with what the real host has set.
-        shell("ip link set lo up; echo 0 > /proc/sys/net/ipv4/ip_forward");
+        shell(
+            "ip link set lo up; echo 0 > /proc/sys/net/ipv4/ip_forward
+               echo 0 > /proc/sys/net/ipv6/conf/all/forwarding",
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(test());
     });

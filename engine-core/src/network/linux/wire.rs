@@ -1,18 +1,19 @@
 //! Makes links, addresses and routes, in as few messages as the kernel allows.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
 use super::connection::{Connection, Refusal};
-use super::netlink::{Batch, CREATE, EXCL, REPLACE};
+use super::link::await_arrival;
+use super::netlink::{Batch, CREATE, EXCL};
 use super::route::{
     DELLINK, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_BRPORT_HAIRPIN, IFLA_BRPORT_ISOLATED, IFLA_BRPORT_STATE,
     IFLA_IFALIAS, IFLA_IFNAME, IFLA_INET_CONF, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA, IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD,
-    IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, INET, NEWLINK, NEWROUTE, PORT_DISABLED, ROUTE_LOCALNET,
-    RTA_GATEWAY, RTA_OIF, SETLINK, UP, VETH_INFO_PEER, link_header, new_address,
+    IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, INET, NEWLINK, PORT_DISABLED, ROUTE_LOCALNET, SETLINK, UP,
+    VETH_INFO_PEER, link_header, new_address, new_default_route,
 };
 use super::sysctl;
 use crate::error::{Error, Result};
@@ -59,7 +60,7 @@ pub(super) fn make_bridge(
     batch.message(SETLINK, 0, &link_header(0, 0, 0), |m| {
         m.text(IFLA_IFNAME, &first_name);
         m.bytes(IFLA_IFALIAS, alias);
-        m.nest(IFLA_AF_SPEC, no_ipv6);
+        m.nest(IFLA_AF_SPEC, no_addresses_of_its_own);
     });
     if let Err(refusal) = connection.send(batch)? {
         return Ok(Err(refusal));
@@ -74,32 +75,56 @@ pub(super) fn make_bridge(
     Ok(named)
 }
 
-/// No link-local address: the networks are IPv4.
-fn no_ipv6(batch: &mut Batch) {
+/// No link-local address is made up by the kernel, which would ask around for a second whether anybody has it.
+fn no_addresses_of_its_own(batch: &mut Batch) {
     batch.nest(libc::AF_INET6 as u16, |m| m.bytes(IFLA_INET6_ADDR_GEN_MODE, &[1]));
 }
 
-/// Gives the bridge its address and brings it up. What is right already is left alone.
+/// Gives the bridge its addresses and brings it up. What is right already is left alone.
 pub(super) fn bring_up_bridge(
     connection: &mut Connection,
     link: u32,
-    mtu: u32,
-    gateway: Option<(Ipv4Addr, Subnet)>,
-    route_localnet: bool,
+    plan: &NetworkPlan,
 ) -> Result<Result<(), Refusal>> {
     let mut batch = Batch::new();
-    if let Some((gateway, subnet)) = gateway {
+    if let Some((gateway, subnet)) = plan.gateway.zip(plan.subnet) {
         new_address(&mut batch, link, gateway, subnet);
     }
     batch.message(SETLINK, 0, &link_header(link, UP, UP), |m| {
-        m.native(IFLA_MTU, mtu);
+        m.native(IFLA_MTU, plan.mtu);
         m.nest(IFLA_AF_SPEC, |m| {
             m.nest(u16::from(INET), |m| {
-                m.nest(IFLA_INET_CONF, |m| m.native(ROUTE_LOCALNET, u32::from(route_localnet)));
+                m.nest(IFLA_INET_CONF, |m| m.native(ROUTE_LOCALNET, u32::from(!plan.internal)));
             });
         });
     });
+    for (address, subnet) in ipv6_of_bridge(plan) {
+        new_address(&mut batch, link, address, subnet);
+    }
     connection.send(batch)
+}
+
+/// The host's address on every bridge, as with Docker: a router of IPv6 speaks to its neighbours from such a one.
+const LINK_LOCAL_ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+/// The addresses that every link has for itself.
+fn link_local() -> Subnet<Ipv6Addr> {
+    Subnet::of(LINK_LOCAL_ROUTER, 64)
+}
+
+/// The address that a link has for itself, made from its hardware address (RFC 4291, appendix A) as the kernel makes
+/// it.
+fn link_local_of([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
+    let half = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from_bits(link_local().network().to_bits() | u128::from(half))
+}
+
+/// The IPv6 addresses that the bridge shall have.
+pub(super) fn ipv6_of_bridge(plan: &NetworkPlan) -> impl Iterator<Item = (Ipv6Addr, Subnet<Ipv6Addr>)> {
+    let first = (LINK_LOCAL_ROUTER, link_local());
+    plan.ipv6
+        .into_iter()
+        .flat_map(move |pool| pool.gateway.map(|gateway| (gateway, pool.subnet)).into_iter().chain([first]))
 }
 
 /// Makes the pair, with this end up and a port of the bridge. The other end is born in its namespace: to move it
@@ -130,7 +155,7 @@ pub(super) fn make_pair(connection: &mut Connection, pair: &Pair<'_>) -> Result<
     batch.message(SETLINK, 0, &link_header(0, 0, 0), |m| {
         m.text(IFLA_IFNAME, pair.outside);
         m.native(IFLA_MASTER, pair.bridge);
-        m.nest(IFLA_AF_SPEC, no_ipv6);
+        m.nest(IFLA_AF_SPEC, no_addresses_of_its_own);
     });
     batch.message(SETLINK, 0, &link_header(0, UP, UP), |m| m.text(IFLA_IFNAME, pair.outside));
     batch.message(NEWLINK, 0, &link_header(0, 0, 0), |m| {
@@ -195,18 +220,32 @@ impl Inside {
         let subject = || format!("interface {} of the container", endpoint.interface);
         let link = self.0.index_of(&endpoint.interface).ok_or_else(|| Error::not_found(subject()))?;
         sysctl::ignore_router_advertisements(&endpoint.interface);
+        if endpoint.ipv6.is_some() || endpoint.link_local.iter().any(IpAddr::is_ipv6) {
+            sysctl::enable_ipv6(&endpoint.interface);
+        }
         let mut batch = Batch::new();
-        batch.message(SETLINK, 0, &link_header(link, 0, 0), |m| m.nest(IFLA_AF_SPEC, no_ipv6));
+        batch
+            .message(SETLINK, 0, &link_header(link, 0, 0), |m| m.nest(IFLA_AF_SPEC, no_addresses_of_its_own));
         new_address(&mut batch, link, endpoint.address, subnet);
         batch.message(SETLINK, 0, &link_header(link, UP, UP), |_| ());
-        if let Some(gateway) = plan.gateway.filter(|_| !plan.internal) {
-            // `struct rtmsg`: a unicast route of the main table, made at boot, to anywhere.
-            let header = [INET, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
-            batch.message(NEWROUTE, CREATE | REPLACE, &header, |m| {
-                m.bytes(RTA_GATEWAY, &gateway.octets());
-                m.native(RTA_OIF, link);
-            });
+        let six = endpoint.ipv6.zip(plan.ipv6);
+        if let Some((address, pool)) = six {
+            new_address(&mut batch, link, address, pool.subnet);
+            new_address(&mut batch, link, link_local_of(endpoint.mac), link_local());
         }
-        self.0.send(batch)?.map_err(|refusal| refusal.about(subject()))
+        for address in &endpoint.link_local {
+            match *address {
+                IpAddr::V4(address) => new_address(&mut batch, link, address, Subnet::of(address, 16)),
+                IpAddr::V6(address) => new_address(&mut batch, link, address, link_local()),
+            }
+        }
+        if !plan.internal {
+            let six = six.and_then(|(_, pool)| pool.gateway).map(IpAddr::V6);
+            for gateway in plan.gateway.map(IpAddr::V4).into_iter().chain(six) {
+                new_default_route(&mut batch, link, gateway);
+            }
+        }
+        self.0.send(batch)?.map_err(|refusal| refusal.about(subject()))?;
+        six.map_or(Ok(()), |(address, _)| await_arrival(&mut self.0, address))
     }
 }

@@ -1,6 +1,7 @@
 //! Transactions of the packet filter: tables, chains, sets, elements and rules as netlink messages.
 
 use super::expr::Rule;
+use crate::network::linux::family::Family;
 use crate::network::linux::netlink::{APPEND, Batch, CREATE, DUMP};
 
 const SUBSYSTEM: u16 = 10;
@@ -19,9 +20,6 @@ const NEWSETELEM: u16 = SUBSYSTEM << 8 | 12;
 const GETSETELEM: u16 = SUBSYSTEM << 8 | 13;
 const DELSETELEM: u16 = SUBSYSTEM << 8 | 14;
 const GETGENERATION: u16 = SUBSYSTEM << 8 | 16;
-
-/// `NFPROTO_IPV4`.
-const IPV4: u8 = 2;
 
 pub(super) const GENERATION_ID: u16 = 1;
 const TABLE_NAME: u16 = 1;
@@ -68,6 +66,13 @@ pub(super) const ACCEPT: i32 = 1;
 /// `NFT_RETURN`.
 pub(super) const RETURN: i32 = -5;
 
+/// A table of the packet filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) family: Family,
+    pub(super) name: &'static str,
+}
+
 /// Where a base chain hangs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hook {
@@ -110,43 +115,48 @@ pub(super) enum Value {
 /// An element of a set or a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
+    pub(super) table: Table,
     pub(super) set: &'static str,
     pub(super) key: Vec<u8>,
     pub(super) value: Value,
 }
 
-/// `struct nfgenmsg`.
-fn header(resource: u16) -> [u8; 4] {
-    let [high, low] = resource.to_be_bytes();
-    [if resource == 0 { IPV4 } else { 0 }, 0, high, low]
+/// `struct nfgenmsg` of a message about a family's tables.
+fn header(family: Family) -> [u8; 4] {
+    [family.number(), 0, 0, 0]
 }
 
-/// A transaction on one table of the family `ip`.
+/// That of a message about the packet filter as a whole.
+fn frame() -> [u8; 4] {
+    let [high, low] = SUBSYSTEM.to_be_bytes();
+    [0, 0, high, low]
+}
+
+/// A transaction, on any tables.
 pub(super) struct Transaction {
     batch: Batch,
-    table: &'static str,
     sets: u32,
 }
 
 impl Transaction {
     /// Begins one.
-    pub(super) fn new(table: &'static str) -> Transaction {
+    pub(super) fn new() -> Transaction {
         let mut batch = Batch::new();
-        batch.message(BATCH_BEGIN, 0, &header(SUBSYSTEM), |_| ());
-        Transaction { batch, table, sets: 0 }
+        batch.message(BATCH_BEGIN, 0, &frame(), |_| ());
+        Transaction { batch, sets: 0 }
     }
 
     /// Begins one that is refused if anything of the packet filter has changed since `generation`.
-    pub(super) fn since(table: &'static str, generation: u32) -> Transaction {
+    pub(super) fn since(generation: u32) -> Transaction {
         let mut batch = Batch::new();
-        batch.message(BATCH_BEGIN, 0, &header(SUBSYSTEM), |m| m.network(BATCH_GENERATION, generation));
-        Transaction { batch, table, sets: 0 }
+        batch.message(BATCH_BEGIN, 0, &frame(), |m| m.network(BATCH_GENERATION, generation));
+        Transaction { batch, sets: 0 }
     }
 
     /// Ends it: the batch to commit.
     pub(super) fn end(mut self) -> Batch {
         self.batch.acknowledge();
-        self.batch.message(BATCH_END, 0, &header(SUBSYSTEM), |_| ());
+        self.batch.message(BATCH_END, 0, &frame(), |_| ());
         self.batch
     }
 
@@ -156,16 +166,14 @@ impl Transaction {
     }
 
     /// Makes the table, if it is not there.
-    pub(super) fn table(&mut self) {
-        let table = self.table;
-        self.batch.message(NEWTABLE, CREATE, &header(0), |m| m.text(TABLE_NAME, table));
+    pub(super) fn table(&mut self, table: Table) {
+        self.batch.message(NEWTABLE, CREATE, &header(table.family), |m| m.text(TABLE_NAME, table.name));
     }
 
     /// Makes a chain, if it is not there.
-    pub(super) fn chain(&mut self, name: &str, hook: Option<Hook>) {
-        let table = self.table;
-        self.batch.message(NEWCHAIN, CREATE, &header(0), |m| {
-            m.text(CHAIN_TABLE, table);
+    pub(super) fn chain(&mut self, table: Table, name: &str, hook: Option<Hook>) {
+        self.batch.message(NEWCHAIN, CREATE, &header(table.family), |m| {
+            m.text(CHAIN_TABLE, table.name);
             m.text(CHAIN_NAME, name);
             if let Some(hook) = hook {
                 m.nest(CHAIN_HOOK, |m| {
@@ -179,28 +187,25 @@ impl Transaction {
     }
 
     /// Removes a chain.
-    pub(super) fn remove_chain(&mut self, name: &str) {
-        let table = self.table;
-        self.batch.message(DELCHAIN, 0, &header(0), |m| {
-            m.text(CHAIN_TABLE, table);
+    pub(super) fn remove_chain(&mut self, table: Table, name: &str) {
+        self.batch.message(DELCHAIN, 0, &header(table.family), |m| {
+            m.text(CHAIN_TABLE, table.name);
             m.text(CHAIN_NAME, name);
         });
     }
 
     /// Removes all rules of a chain.
-    pub(super) fn flush(&mut self, chain: &str) {
-        let table = self.table;
-        self.batch.message(DELRULE, 0, &header(0), |m| {
-            m.text(RULE_TABLE, table);
+    pub(super) fn flush(&mut self, table: Table, chain: &str) {
+        self.batch.message(DELRULE, 0, &header(table.family), |m| {
+            m.text(RULE_TABLE, table.name);
             m.text(RULE_CHAIN, chain);
         });
     }
 
     /// Adds a rule at the end of a chain; `comment` is shown by `nft`.
-    pub(super) fn rule(&mut self, chain: &str, comment: Option<&str>, rule: &Rule) {
-        let table = self.table;
-        self.batch.message(NEWRULE, CREATE | APPEND, &header(0), |m| {
-            m.text(RULE_TABLE, table);
+    pub(super) fn rule(&mut self, table: Table, chain: &str, comment: Option<&str>, rule: &Rule) {
+        self.batch.message(NEWRULE, CREATE | APPEND, &header(table.family), |m| {
+            m.text(RULE_TABLE, table.name);
             m.text(RULE_CHAIN, chain);
             m.nest(RULE_EXPRESSIONS, |m| rule.write(m));
             if let Some(comment) = comment {
@@ -210,22 +215,20 @@ impl Transaction {
     }
 
     /// Removes one rule.
-    pub(super) fn remove_rule(&mut self, chain: &str, handle: &[u8]) {
-        let table = self.table;
-        self.batch.message(DELRULE, 0, &header(0), |m| {
-            m.text(RULE_TABLE, table);
+    pub(super) fn remove_rule(&mut self, table: Table, chain: &str, handle: &[u8]) {
+        self.batch.message(DELRULE, 0, &header(table.family), |m| {
+            m.text(RULE_TABLE, table.name);
             m.text(RULE_CHAIN, chain);
             m.bytes(RULE_HANDLE, handle);
         });
     }
 
     /// Makes a set, if it is not there. A set of that name and another shape is a failure.
-    pub(super) fn set(&mut self, set: &Set) {
-        let table = self.table;
+    pub(super) fn set(&mut self, table: Table, set: &Set) {
         self.sets += 1;
         let id = self.sets;
-        self.batch.message(NEWSET, CREATE, &header(0), |m| {
-            m.text(SET_TABLE, table);
+        self.batch.message(NEWSET, CREATE, &header(table.family), |m| {
+            m.text(SET_TABLE, table.name);
             m.text(SET_NAME, set.name);
             m.network(SET_FLAGS, if set.data.is_some() { SET_IS_MAP } else { 0 });
             m.network(SET_KEY_TYPE, set.key.0);
@@ -254,15 +257,14 @@ impl Transaction {
     }
 
     fn element(&mut self, kind: u16, flags: u16, element: &Element, with_value: bool) {
-        let table = self.table;
-        self.batch.message(kind, flags, &header(0), |m| {
-            write_element(m, table, element, with_value);
+        self.batch.message(kind, flags, &header(element.table.family), |m| {
+            write_element(m, element, with_value);
         });
     }
 }
 
-fn write_element(batch: &mut Batch, table: &str, element: &Element, with_value: bool) {
-    batch.text(ELEM_LIST_TABLE, table);
+fn write_element(batch: &mut Batch, element: &Element, with_value: bool) {
+    batch.text(ELEM_LIST_TABLE, element.table.name);
     batch.text(ELEM_LIST_SET, element.set);
     batch.nest(ELEM_LIST_ELEMENTS, |m| {
         m.nest(LIST_ELEM, |m| {
@@ -302,44 +304,44 @@ pub(super) fn comment_data(comment: &str) -> Vec<u8> {
 
 /// Asks for the number that every change of the packet filter increases.
 pub(super) fn ask_generation(batch: &mut Batch) {
-    batch.message(GETGENERATION, 0, &header(0), |_| ());
+    batch.message(GETGENERATION, 0, &frame(), |_| ());
 }
 
 /// Asks for a chain.
-pub(super) fn ask_chain(batch: &mut Batch, table: &str, chain: &str) {
-    batch.message(GETCHAIN, 0, &header(0), |m| {
-        m.text(CHAIN_TABLE, table);
+pub(super) fn ask_chain(batch: &mut Batch, table: Table, chain: &str) {
+    batch.message(GETCHAIN, 0, &header(table.family), |m| {
+        m.text(CHAIN_TABLE, table.name);
         m.text(CHAIN_NAME, chain);
     });
 }
 
 /// Asks for an element.
-pub(super) fn ask_element(batch: &mut Batch, table: &str, element: &Element) {
-    batch.message(GETSETELEM, 0, &header(0), |m| write_element(m, table, element, false));
+pub(super) fn ask_element(batch: &mut Batch, element: &Element) {
+    batch.message(GETSETELEM, 0, &header(element.table.family), |m| write_element(m, element, false));
 }
 
 /// Asks for all elements of a set.
-pub(super) fn dump_elements(table: &str, set: &str) -> Batch {
+pub(super) fn dump_elements(table: Table, set: &str) -> Batch {
     let mut batch = Batch::new();
-    batch.message(GETSETELEM, DUMP, &header(0), |m| {
-        m.text(ELEM_LIST_TABLE, table);
+    batch.message(GETSETELEM, DUMP, &header(table.family), |m| {
+        m.text(ELEM_LIST_TABLE, table.name);
         m.text(ELEM_LIST_SET, set);
     });
     batch
 }
 
 /// Asks for all chains of the family.
-pub(super) fn dump_chains() -> Batch {
+pub(super) fn dump_chains(family: Family) -> Batch {
     let mut batch = Batch::new();
-    batch.message(GETCHAIN, DUMP, &header(0), |_| ());
+    batch.message(GETCHAIN, DUMP, &header(family), |_| ());
     batch
 }
 
 /// Asks for all rules of a chain.
-pub(super) fn dump_rules(table: &str, chain: &str) -> Batch {
+pub(super) fn dump_rules(table: Table, chain: &str) -> Batch {
     let mut batch = Batch::new();
-    batch.message(GETRULE, DUMP, &header(0), |m| {
-        m.text(RULE_TABLE, table);
+    batch.message(GETRULE, DUMP, &header(table.family), |m| {
+        m.text(RULE_TABLE, table.name);
         m.text(RULE_CHAIN, chain);
     });
     batch

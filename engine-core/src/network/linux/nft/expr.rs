@@ -3,9 +3,10 @@
 //! A rule is a program on registers. Each question here loads what it asks for to the first register, and ends the
 //! rule if the answer is no; concatenated keys lie in consecutive registers of four bytes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::batch::{self, DATA_VALUE};
+use crate::network::linux::family::{Family, octets};
 use crate::network::linux::netlink::Batch;
 
 /// The first register of sixteen bytes. It is the same as `word(0)`, by its older name.
@@ -41,24 +42,50 @@ impl Way {
     }
 }
 
+/// Where a header has its addresses, in bytes: the source, the destination, and how long each is.
+struct Addresses {
+    source: u32,
+    destination: u32,
+    length: u32,
+}
+
+fn addresses(family: Family) -> Addresses {
+    match family {
+        Family::V4 => Addresses { source: 12, destination: 16, length: 4 },
+        Family::V6 => Addresses { source: 8, destination: 24, length: 16 },
+    }
+}
+
+/// What every address of the loopback begins with.
+fn loopback(family: Family) -> &'static [u8] {
+    const ONE: [u8; 16] = Ipv6Addr::LOCALHOST.octets();
+    match family {
+        Family::V4 => &[127],
+        Family::V6 => &ONE,
+    }
+}
+
 /// A rule in the making.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rule(Batch);
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    family: Family,
+    batch: Batch,
+}
 
 impl Rule {
     /// One that matches everything and does nothing.
-    pub(super) fn new() -> Rule {
-        Rule::default()
+    pub(super) fn new(family: Family) -> Rule {
+        Rule { family, batch: Batch::default() }
     }
 
     pub(super) fn write(&self, batch: &mut Batch) {
-        if let Some(bytes) = self.0.clone().finish() {
+        if let Some(bytes) = self.batch.clone().finish() {
             batch.raw(&bytes);
         }
     }
 
     fn expression(mut self, name: &str, body: impl FnOnce(&mut Batch)) -> Rule {
-        self.0.nest(LIST_ELEM, |m| {
+        self.batch.nest(LIST_ELEM, |m| {
             m.text(EXPR_NAME, name);
             m.nest(EXPR_DATA, body);
         });
@@ -142,14 +169,66 @@ impl Rule {
         })
     }
 
-    /// The packet comes from 127.0.0.0/8.
+    /// The packet comes from the loopback.
     pub(super) fn source_is_loopback(self) -> Rule {
-        self.payload(1, 12, 1, FIRST).compare(false, &[127])
+        let at = addresses(self.family).source;
+        self.address_is_loopback(at)
     }
 
-    /// The packet goes to 127.0.0.0/8.
+    /// The packet goes to the loopback.
     pub(super) fn destination_is_loopback(self) -> Rule {
-        self.payload(1, 16, 1, FIRST).compare(false, &[127])
+        let at = addresses(self.family).destination;
+        self.address_is_loopback(at)
+    }
+
+    fn address_is_loopback(self, offset: u32) -> Rule {
+        let value = loopback(self.family);
+        self.payload(1, offset, value.len() as u32, FIRST).compare(false, value)
+    }
+
+    /// The connection began at the loopback. Of IPv6.
+    pub(super) fn connection_of_loopback(self) -> Rule {
+        // `NFT_CT_SRC_IP6` of the original direction.
+        let value = loopback(self.family);
+        self.connection_address(21, 0).compare(false, value)
+    }
+
+    /// The packet goes where the connection's answers went before they were translated. Of IPv6.
+    pub(super) fn restore_destination(self) -> Rule {
+        // `NFT_CT_DST_IP6` of the answers.
+        self.connection_address(22, 1).write_destination()
+    }
+
+    /// The packet goes to the loopback from now on. Of IPv6.
+    pub(super) fn destine_to_loopback(self) -> Rule {
+        let value = loopback(self.family);
+        self.expression("immediate", |m| {
+            m.network(1, FIRST);
+            m.nest(2, |m| m.bytes(DATA_VALUE, value));
+        })
+        .write_destination()
+    }
+
+    fn connection_address(self, key: u32, direction: u8) -> Rule {
+        self.expression("ct", |m| {
+            m.network(2, key);
+            m.network(1, FIRST);
+            m.bytes(3, &[direction]);
+        })
+    }
+
+    fn write_destination(self) -> Rule {
+        let at = addresses(self.family);
+        self.expression("payload", |m| {
+            m.network(5, FIRST);
+            m.network(2, 1);
+            m.network(3, at.destination);
+            m.network(4, at.length);
+            // The header has no checksum; that of the transport covers the addresses (`NFT_PAYLOAD_L4CSUM_PSEUDOHDR`).
+            m.network(6, 0);
+            m.network(7, 0);
+            m.network(8, 1);
+        })
     }
 
     /// The packet goes to an address of this host.
@@ -199,9 +278,11 @@ impl Rule {
 
     /// Translates the destination to what the map has for address, protocol and port.
     pub(super) fn translate_by_address_and_port(self, map: &str) -> Rule {
-        self.payload(1, 16, 4, FIRST)
-            .meta(16, word(1))
-            .payload(2, 2, 2, word(2))
+        let at = addresses(self.family);
+        let after = at.length / 4;
+        self.payload(1, at.destination, at.length, FIRST)
+            .meta(16, word(after))
+            .payload(2, 2, 2, word(after + 1))
             .lookup(map, false, Some(FIRST))
             .translate()
     }
@@ -212,11 +293,12 @@ impl Rule {
     }
 
     fn translate(self) -> Rule {
+        let family = self.family;
         self.expression("nat", |m| {
             m.network(1, 1);
-            m.network(2, 2);
+            m.network(2, family.number().into());
             m.network(3, FIRST);
-            m.network(5, word(1));
+            m.network(5, word(addresses(family).length / 4));
         })
     }
 
@@ -242,8 +324,8 @@ pub(super) fn interface_key(name: &str) -> Vec<u8> {
 }
 
 /// The key of an address and a port. Each part is padded to four bytes.
-pub(super) fn address_port_key(address: Ipv4Addr, protocol: u8, port: u16) -> Vec<u8> {
-    [&address.octets()[..], &port_key(protocol, port)].concat()
+pub(super) fn address_port_key(address: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
+    [octets(address), port_key(protocol, port)].concat()
 }
 
 /// The key of a port.
@@ -253,7 +335,7 @@ pub(super) fn port_key(protocol: u8, port: u16) -> Vec<u8> {
 }
 
 /// An address and a port, as data.
-pub(super) fn target(address: Ipv4Addr, port: u16) -> Vec<u8> {
+pub(super) fn target(address: IpAddr, port: u16) -> Vec<u8> {
     let [high, low] = port.to_be_bytes();
-    [&address.octets()[..], &[high, low, 0, 0]].concat()
+    [octets(address), vec![high, low, 0, 0]].concat()
 }

@@ -1,4 +1,5 @@
-//! The engine's part of the packet filter: one table of nf_tables, `ip engine`.
+//! The engine's part of the packet filter: one table of nf_tables, `ip engine`, and `ip6 engine` beside it where a
+//! network has IPv6.
 //!
 //! Its rules never change while containers come and go; a network and a published port are elements of sets (see
 //! [`ruleset`]). What is there already is looked for first, and nothing is written if all is well: a change of the
@@ -20,8 +21,9 @@ use self::batch::{
     LIST_ELEM, Transaction, Value,
 };
 use self::expr::{address_port_key, interface_key, port_key, target};
-use self::ruleset::{BRIDGES, Chain, INTERNAL, MARKER, MASQUERADED, PUBLISHED, PUBLISHED_ANY, TABLE, WITHIN};
+use self::ruleset::{BRIDGES, Chain, INTERNAL, MARKER, MASQUERADED, PUBLISHED, PUBLISHED_ANY, WITHIN, table};
 use super::connection::{Connection, Refusal};
+use super::family::Family;
 use super::netlink::{Batch, attribute, attributes, descend, network_u32, text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::network::driver::{Endpoint, NetworkPlan, PublishedPort};
@@ -32,9 +34,10 @@ const ATTEMPTS: usize = 8;
 /// So many elements are asked for at once: the answers must fit the socket's buffer.
 const CHUNK: usize = 64;
 
-/// The static part of the table, ready to be written.
+/// The static part of a family's table, ready to be written.
 pub(super) struct Ruleset {
-    chains: [Chain; 5],
+    family: Family,
+    chains: Vec<Chain>,
     /// The name of the chain that tells its version.
     marker: String,
 }
@@ -42,38 +45,38 @@ pub(super) struct Ruleset {
 /// A port that is published, as the table has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Published {
-    /// The address of the host; `None` for all.
-    pub(super) host_address: Option<Ipv4Addr>,
+    /// The address of the host; an unspecified one for all of its family.
+    pub(super) host_address: IpAddr,
     pub(super) protocol: u8,
     pub(super) host: u16,
     /// Where it leads.
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     pub(super) container: u16,
 }
 
 impl Ruleset {
-    pub(super) fn new() -> Ruleset {
-        let chains = ruleset::chains();
-        let marker = ruleset::marker(&chains);
-        Ruleset { chains, marker }
+    pub(super) fn new(family: Family) -> Ruleset {
+        let chains = ruleset::chains(family);
+        let marker = ruleset::marker(family, &chains);
+        Ruleset { family, chains, marker }
     }
 
     /// Makes sure that the table is there and knows the network whose bridge is `bridge`.
     pub(super) fn ensure(&self, connection: &mut Connection, plan: &NetworkPlan, bridge: &str) -> Result<()> {
-        let wanted = elements(plan, bridge);
+        let (table, wanted) = (table(self.family), elements(plan, self.family, bridge));
         let mut refusal = None;
         for _ in 0..ATTEMPTS {
             let found = self.look(connection, &wanted)?;
             if found.forward_is_closed {
-                forward::open(connection, bridge)?;
+                forward::open(connection, self.family, bridge)?;
             }
-            let mut transaction = Transaction::new(TABLE);
+            let mut transaction = Transaction::new();
             if !found.is_current {
                 for old in &found.old_markers {
-                    transaction.remove_chain(old);
+                    transaction.remove_chain(table, old);
                 }
-                ruleset::write(&mut transaction, &self.chains);
-                transaction.chain(&self.marker, None);
+                ruleset::write(&mut transaction, self.family, &self.chains);
+                transaction.chain(table, &self.marker, None);
             }
             for ((element, wanted), present) in wanted.iter().zip(&found.present) {
                 match (wanted, present) {
@@ -97,19 +100,20 @@ impl Ruleset {
 
     /// What is there, with one question to the kernel.
     fn look(&self, connection: &mut Connection, wanted: &[(Element, bool)]) -> Result<Found> {
+        let table = table(self.family);
         let mut questions = Batch::new();
-        batch::ask_chain(&mut questions, TABLE, &self.marker);
+        batch::ask_chain(&mut questions, table, &self.marker);
         for chain in &self.chains {
-            batch::ask_chain(&mut questions, TABLE, chain.name);
+            batch::ask_chain(&mut questions, table, chain.name);
         }
         let first_element = questions.len();
         for (element, _) in wanted {
-            batch::ask_element(&mut questions, TABLE, element);
+            batch::ask_element(&mut questions, element);
         }
         let forward_chain = questions.len();
-        forward::ask(&mut questions);
+        forward::ask(&mut questions, self.family);
 
-        let mut rules = [None; 6];
+        let mut rules = vec![None; first_element];
         let mut forward_is_closed = false;
         let refusals = connection.ask(questions, |question, message| {
             let answer = message.body.get(4..).unwrap_or_default();
@@ -129,7 +133,7 @@ impl Ruleset {
             .zip(&rules[1..])
             .all(|(chain, rules)| usize::try_from(rules.unwrap_or(0)).ok() == Some(chain.rules.len()));
         let is_current = refusals[0].is_none() && intact;
-        let old_markers = if is_current { Vec::new() } else { markers(connection)? };
+        let old_markers = if is_current { Vec::new() } else { markers(connection, self.family)? };
         let present = refusals[first_element..forward_chain].iter().map(Option::is_none).collect();
         Ok(Found { is_current, old_markers, present, forward_is_closed })
     }
@@ -149,21 +153,24 @@ fn failed(refusal: Refusal) -> Error {
     match refusal.errno {
         Errno::ENOENT => Error::new(ErrorKind::Unsupported, "packet filter table engine")
             .because("the kernel lacks a part of nf_tables that is needed")
-            .with_remedy("enable nf_tables with NAT, masquerade, conntrack and fib for IPv4 in the kernel")
+            .with_remedy(
+                "enable nf_tables with NAT, masquerade, conntrack and fib for the families of the network's \
+                 addresses in the kernel",
+            )
             .caused_by(refusal),
         _ => refusal.about("packet filter table engine"),
     }
 }
 
 /// The chains of the table that tell its version.
-fn markers(connection: &mut Connection) -> Result<Vec<String>> {
+fn markers(connection: &mut Connection, family: Family) -> Result<Vec<String>> {
     const CHAIN_TABLE: u16 = 1;
     let mut found = Vec::new();
     connection
-        .dump(batch::dump_chains(), |message| {
+        .dump(batch::dump_chains(family), |message| {
             let chain = message.body.get(4..).unwrap_or_default();
             let name = attribute(chain, CHAIN_NAME).map(text).unwrap_or_default();
-            if attribute(chain, CHAIN_TABLE).map(text) == Some(TABLE.as_bytes())
+            if attribute(chain, CHAIN_TABLE).map(text) == Some(table(family).name.as_bytes())
                 && name.starts_with(MARKER.as_bytes())
             {
                 found.push(String::from_utf8_lossy(name).into_owned());
@@ -173,11 +180,11 @@ fn markers(connection: &mut Connection) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The elements that can stand for a network.
-fn keys(bridge: &str) -> [Element; 4] {
+/// The elements of a family that can stand for a network.
+fn keys(family: Family, bridge: &str) -> [Element; 4] {
     let key = interface_key(bridge);
     let both = [key.as_slice(), key.as_slice()].concat();
-    let element = |set, key| Element { set, key, value: Value::None };
+    let element = |set, key| Element { table: table(family), set, key, value: Value::None };
     [
         element(BRIDGES, key.clone()),
         element(INTERNAL, key.clone()),
@@ -187,8 +194,8 @@ fn keys(bridge: &str) -> [Element; 4] {
 }
 
 /// The elements that can stand for a network, with whether they shall be there.
-fn elements(plan: &NetworkPlan, bridge: &str) -> [(Element, bool); 4] {
-    let [bridges, internal, masqueraded, within] = keys(bridge);
+fn elements(plan: &NetworkPlan, family: Family, bridge: &str) -> [(Element, bool); 4] {
+    let [bridges, internal, masqueraded, within] = keys(family, bridge);
     [
         (bridges, true),
         (internal, plan.internal),
@@ -197,57 +204,69 @@ fn elements(plan: &NetworkPlan, bridge: &str) -> [(Element, bool); 4] {
     ]
 }
 
-/// Removes what stands for a network.
-pub(super) fn withdraw(connection: &mut Connection, bridge: &str) -> Result<()> {
-    for element in keys(bridge) {
+/// Removes what stands for a network in a family's table.
+pub(super) fn withdraw(connection: &mut Connection, family: Family, bridge: &str) -> Result<()> {
+    for element in keys(family, bridge) {
         remove(connection, &element)?;
     }
-    forward::close(connection, bridge)
+    forward::close(connection, family, bridge)
 }
 
-/// Notes that the engine made this host a router: from now on it routes for the networks only.
-pub(super) fn keep_strangers_out(connection: &mut Connection) -> Result<()> {
-    let mut transaction = Transaction::new(TABLE);
-    transaction.add(&ruleset::no_strangers());
+/// Notes that the engine made this host a router of that family: from now on it routes for the networks only.
+pub(super) fn keep_strangers_out(connection: &mut Connection, family: Family) -> Result<()> {
+    let mut transaction = Transaction::new();
+    transaction.add(&ruleset::no_strangers(family));
     connection.commit(transaction.end())?.map_err(failed)
 }
 
-/// The element of a published port; `None` for an address that is none of IPv4.
-fn published(port: &PublishedPort, address: Ipv4Addr) -> Option<Element> {
-    let protocol = port.protocol.number();
-    let value = Value::Bytes(target(address, port.container));
-    match port.host_address {
-        any if any.is_unspecified() => {
-            Some(Element { set: PUBLISHED_ANY, key: port_key(protocol, port.host), value })
-        }
-        IpAddr::V4(host) => {
-            Some(Element { set: PUBLISHED, key: address_port_key(host, protocol, port.host), value })
-        }
-        IpAddr::V6(_) => None,
+/// Where a port of the host stands in the table: the set of its address's family, and the key there.
+fn place(host: IpAddr, protocol: u8, port: u16) -> (&'static str, Vec<u8>) {
+    if host.is_unspecified() {
+        (PUBLISHED_ANY, port_key(protocol, port))
+    } else {
+        (PUBLISHED, address_port_key(host, protocol, port))
+    }
+}
+
+/// The element of a published port: it leads to the container's address of the same family.
+fn published(port: &PublishedPort, address: IpAddr) -> Element {
+    let (set, key) = place(port.host_address, port.protocol.number(), port.host);
+    Element {
+        table: table(Family::of(address)),
+        set,
+        key,
+        value: Value::Bytes(target(address, port.container)),
     }
 }
 
 fn published_elements(endpoint: &Endpoint) -> impl Iterator<Item = Element> {
-    endpoint.ports.iter().filter_map(|port| published(port, endpoint.address))
+    endpoint.ports.iter().filter_map(|port| {
+        let address = match port.host_address {
+            IpAddr::V4(_) => Some(IpAddr::V4(endpoint.address)),
+            IpAddr::V6(_) => endpoint.ipv6.map(IpAddr::V6),
+        };
+        Some(published(port, address?))
+    })
 }
 
 /// Leads what a container asks of 127.0.0.11, port 53, to another port there: in its own network namespace, with the
 /// same table that publishes ports on the host.
 pub(super) fn redirect_names(port: u16) -> Option<Vec<u8>> {
-    const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+    const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
     const PORT: u16 = 53;
-    let mut transaction = Transaction::new(TABLE);
+    let mut transaction = Transaction::new();
     ruleset::write_names(&mut transaction);
     for protocol in [Protocol::Udp, Protocol::Tcp] {
         let key = address_port_key(SERVER, protocol.number(), PORT);
-        transaction.add(&Element { set: PUBLISHED, key, value: Value::Bytes(target(SERVER, port)) });
+        let value = Value::Bytes(target(SERVER, port));
+        transaction.add(&Element { table: table(Family::V4), set: PUBLISHED, key, value });
     }
     transaction.end().finish()
 }
 
 /// Leads the endpoint's published ports to it.
 pub(super) fn publish(connection: &mut Connection, endpoint: &Endpoint) -> Result<()> {
-    let mut transaction = Transaction::new(TABLE);
+    let mut transaction = Transaction::new();
     published_elements(endpoint).for_each(|element| transaction.add(&element));
     if transaction.is_empty() {
         return Ok(());
@@ -260,7 +279,7 @@ pub(super) fn publish(connection: &mut Connection, endpoint: &Endpoint) -> Resul
     for element in published_elements(endpoint) {
         remove(connection, &element)?;
     }
-    let mut transaction = Transaction::new(TABLE);
+    let mut transaction = Transaction::new();
     published_elements(endpoint).for_each(|element| transaction.add(&element));
     connection.commit(transaction.end())?.map_err(failed)
 }
@@ -273,7 +292,7 @@ pub(super) fn unpublish(connection: &mut Connection, endpoint: &Endpoint) -> Res
         for _ in 0..ATTEMPTS {
             let (generation, ours) = look_up(connection, elements)?;
             // Nothing may come in between the look and the change.
-            let mut transaction = Transaction::since(TABLE, generation);
+            let mut transaction = Transaction::since(generation);
             elements
                 .iter()
                 .zip(ours)
@@ -303,7 +322,7 @@ fn look_up(connection: &mut Connection, elements: &[Element]) -> Result<(u32, Ve
     let mut questions = Batch::new();
     batch::ask_generation(&mut questions);
     for element in elements {
-        batch::ask_element(&mut questions, TABLE, element);
+        batch::ask_element(&mut questions, element);
     }
     let mut generation = None;
     let mut ours = vec![false; elements.len()];
@@ -331,7 +350,7 @@ fn look_up(connection: &mut Connection, elements: &[Element]) -> Result<(u32, Ve
 /// Batches that take the endpoint's published ports back, one each: a batch fails as a whole.
 pub(super) fn teardown(endpoint: &Endpoint) -> Vec<Vec<u8>> {
     let batch = |element: Element| {
-        let mut transaction = Transaction::new(TABLE);
+        let mut transaction = Transaction::new();
         transaction.remove(&element);
         transaction.end().finish()
     };
@@ -339,7 +358,7 @@ pub(super) fn teardown(endpoint: &Endpoint) -> Vec<Vec<u8>> {
 }
 
 fn remove(connection: &mut Connection, element: &Element) -> Result<()> {
-    let mut transaction = Transaction::new(TABLE);
+    let mut transaction = Transaction::new();
     transaction.remove(element);
     match connection.commit(transaction.end())? {
         Err(refusal) if refusal.errno != Errno::ENOENT => Err(failed(refusal)),
@@ -349,21 +368,21 @@ fn remove(connection: &mut Connection, element: &Element) -> Result<()> {
 
 /// Removes one published port.
 pub(super) fn remove_published(connection: &mut Connection, port: &Published) -> Result<()> {
-    let (set, key) = match port.host_address {
-        None => (PUBLISHED_ANY, port_key(port.protocol, port.host)),
-        Some(address) => (PUBLISHED, address_port_key(address, port.protocol, port.host)),
-    };
-    remove(connection, &Element { set, key, value: Value::None })
+    let (set, key) = place(port.host_address, port.protocol, port.host);
+    let table = table(Family::of(port.host_address));
+    remove(connection, &Element { table, set, key, value: Value::None })
 }
 
 /// All published ports, of whatever store.
 pub(super) fn list_published(connection: &mut Connection) -> Result<Vec<Published>> {
     let mut ports = Vec::new();
-    for set in [PUBLISHED, PUBLISHED_ANY] {
-        let dump = connection.dump(batch::dump_elements(TABLE, set), |message| {
+    for (family, set) in
+        Family::BOTH.into_iter().flat_map(|family| [(family, PUBLISHED), (family, PUBLISHED_ANY)])
+    {
+        let dump = connection.dump(batch::dump_elements(table(family), set), |message| {
             let answer = message.body.get(4..).unwrap_or_default();
             let elements = attribute(answer, ELEM_LIST_ELEMENTS).unwrap_or_default();
-            ports.extend(attributes(elements).filter_map(|(_, element)| parse_published(element)));
+            ports.extend(attributes(elements).filter_map(|(_, element)| parse_published(family, element)));
         })?;
         match dump {
             Err(refusal) if refusal.errno != Errno::ENOENT => return Err(failed(refusal)),
@@ -373,22 +392,22 @@ pub(super) fn list_published(connection: &mut Connection) -> Result<Vec<Publishe
     Ok(ports)
 }
 
-fn parse_published(element: &[u8]) -> Option<Published> {
+fn parse_published(family: Family, element: &[u8]) -> Option<Published> {
     let key = descend(element, &[ELEM_KEY, DATA_VALUE])?;
     let value = descend(element, &[ELEM_DATA, DATA_VALUE])?;
-    let address = |bytes: &[u8]| Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?));
     let port = |bytes: &[u8]| Some(u16::from_be_bytes(*bytes.first_chunk::<2>()?));
-    let (host_address, rest) = match key.len() {
-        12 => (Some(address(key)?), &key[4..]),
-        8 => (None, key),
-        _ => return None,
+    // Protocol and port are the last eight bytes; before them is the address, if it is not all.
+    let (host_address, rest) = match key.split_last_chunk::<8>()? {
+        ([], rest) => (family.any(), rest),
+        (address, rest) => (family.address(address)?, rest),
     };
+    let (address, container) = value.split_last_chunk::<4>()?;
     Some(Published {
         host_address,
         protocol: *rest.first()?,
         host: port(rest.get(4..)?)?,
-        address: address(value)?,
-        container: port(value.get(4..)?)?,
+        address: family.address(address)?,
+        container: port(container)?,
     })
 }
 

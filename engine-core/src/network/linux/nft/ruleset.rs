@@ -1,5 +1,5 @@
-//! The static part: one table, its sets, its chains and their rules. A network or a container adds and removes
-//! elements of the sets, never a rule.
+//! The static part: one table for each family, its sets, its chains and their rules. A network or a container adds and
+//! removes elements of the sets, never a rule.
 //!
 //! What the rules say, in the order a packet meets them:
 //! - `guard`: nothing that comes out of a network may be from or to 127.0.0.0/8. The bridges let such packets pass
@@ -13,13 +13,21 @@
 //! - `postrouting`: what leaves a network carries the host's address; so does what reaches a published port from a
 //!   network, as the answer must come back through here, and what comes from the host itself. With `br_netfilter` a
 //!   packet within a bridge seems to come from nowhere here, like one of the host.
+//! - `returning`, `input`, of IPv6 alone: the way back to the host's loopback. There is no `route_localnet`: a packet to
+//!   ::1 that comes through an interface is dropped when it arrives, or, where the answer of a published port was just
+//!   led back to the client at ::1, when its route is looked for. So it keeps the address that it came to until it has
+//!   arrived. That the address is ::1 only for its connection cannot be feigned: `guard` is before.
 
-use super::batch::{ACCEPT, DROP, Data, Element, Hook, RETURN, Set, Transaction, Value};
+use super::batch::{ACCEPT, DROP, Data, Element, Hook, RETURN, Set, Table, Transaction, Value};
 use super::expr::{Rule, Way};
 use crate::id::Digest;
+use crate::network::linux::family::Family;
 
-/// The table's name.
-pub(super) const TABLE: &str = "engine";
+/// The table of a family.
+pub(super) fn table(family: Family) -> Table {
+    Table { family, name: "engine" }
+}
+
 /// All bridges.
 pub(super) const BRIDGES: &str = "bridges";
 /// Bridges whose members have no way out.
@@ -38,29 +46,30 @@ pub(super) const PUBLISHED_ANY: &str = "published_any";
 
 /// The numbers that `nft` has for types; a concatenation takes six bits for each.
 const ADDRESS: u32 = 7;
+const ADDRESS6: u32 = 8;
 const PROTOCOL: u32 = 12;
 const PORT: u32 = 13;
 const ADDRESS_TYPE: u32 = 38;
 const INTERFACE: u32 = 41;
 
 /// The sets. One whose shape changes must get another name, so that a newer engine can add it beside the old one.
-const SETS: [Set; 7] = [
-    Set { name: BRIDGES, key: (INTERFACE, 16), data: None },
-    Set { name: INTERNAL, key: (INTERFACE, 16), data: None },
-    Set { name: MASQUERADED, key: (INTERFACE, 16), data: None },
-    Set { name: WITHIN, key: (INTERFACE << 6 | INTERFACE, 32), data: None },
-    Set { name: STRANGERS, key: (ADDRESS_TYPE, 4), data: Some(Data::Verdict) },
-    Set {
-        name: PUBLISHED,
-        key: ((ADDRESS << 6 | PROTOCOL) << 6 | PORT, 12),
-        data: Some(Data::Value(ADDRESS << 6 | PORT, 8)),
-    },
-    Set {
-        name: PUBLISHED_ANY,
-        key: (PROTOCOL << 6 | PORT, 8),
-        data: Some(Data::Value(ADDRESS << 6 | PORT, 8)),
-    },
-];
+fn sets(family: Family) -> [Set; 7] {
+    let (address, length) = match family {
+        Family::V4 => (ADDRESS, 4),
+        Family::V6 => (ADDRESS6, 16),
+    };
+    let set = |name, key, data| Set { name, key, data };
+    let target = Some(Data::Value(address << 6 | PORT, length + 4));
+    [
+        set(BRIDGES, (INTERFACE, 16), None),
+        set(INTERNAL, (INTERFACE, 16), None),
+        set(MASQUERADED, (INTERFACE, 16), None),
+        set(WITHIN, (INTERFACE << 6 | INTERFACE, 32), None),
+        set(STRANGERS, (ADDRESS_TYPE, 4), Some(Data::Verdict)),
+        set(PUBLISHED, ((address << 6 | PROTOCOL) << 6 | PORT, length + 8), target),
+        set(PUBLISHED_ANY, (PROTOCOL << 6 | PORT, 8), target),
+    ]
+}
 
 /// A chain with its rules.
 pub(super) struct Chain {
@@ -72,10 +81,10 @@ pub(super) struct Chain {
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 
 /// The chains.
-pub(super) fn chains() -> [Chain; 5] {
+pub(super) fn chains(family: Family) -> Vec<Chain> {
     let chain =
         |name, kind, number, priority, rules| Chain { name, hook: Hook { kind, number, priority }, rules };
-    let rule = Rule::new;
+    let rule = || Rule::new(family);
     let published = || {
         [
             rule().translate_by_address_and_port(PUBLISHED),
@@ -84,7 +93,7 @@ pub(super) fn chains() -> [Chain; 5] {
     };
     let [exact, any] = published();
     let prerouting = vec![rule().destination_is_loopback().verdict(RETURN), exact, any];
-    [
+    let mut chains = vec![
         chain(
             "guard",
             "filter",
@@ -131,13 +140,20 @@ pub(super) fn chains() -> [Chain; 5] {
                 rule().came_from_nowhere().interface_in(Way::Out, BRIDGES).translated().masquerade(),
             ],
         ),
-    ]
+    ];
+    if family == Family::V6 {
+        let from = || rule().interface_in(Way::In, BRIDGES);
+        let (to_loopback, arrived) = (from().destination_is_loopback(), from().connection_of_loopback());
+        chains.push(chain("returning", "filter", 0, -90, vec![to_loopback.restore_destination()]));
+        chains.push(chain("input", "filter", 1, -10, vec![arrived.destine_to_loopback()]));
+    }
+    chains
 }
 
 /// The name of an empty chain that tells which version of the static part is there.
-pub(super) fn marker(chains: &[Chain]) -> String {
-    let mut transaction = Transaction::new(TABLE);
-    write(&mut transaction, chains);
+pub(super) fn marker(family: Family, chains: &[Chain]) -> String {
+    let mut transaction = Transaction::new();
+    write(&mut transaction, family, chains);
     let bytes = transaction.end().finish().unwrap_or_default();
     format!("{MARKER}{}", Digest::of(&bytes).short())
 }
@@ -146,16 +162,17 @@ pub(super) fn marker(chains: &[Chain]) -> String {
 pub(super) const MARKER: &str = "version-";
 
 /// Makes all of it, whatever is there. Elements stay as they are.
-pub(super) fn write(transaction: &mut Transaction, chains: &[Chain]) {
-    transaction.table();
-    for set in &SETS {
-        transaction.set(set);
+pub(super) fn write(transaction: &mut Transaction, family: Family, chains: &[Chain]) {
+    let table = table(family);
+    transaction.table(table);
+    for set in &sets(family) {
+        transaction.set(table, set);
     }
     for chain in chains {
-        transaction.chain(chain.name, Some(chain.hook));
-        transaction.flush(chain.name);
+        transaction.chain(table, chain.name, Some(chain.hook));
+        transaction.flush(table, chain.name);
         for rule in &chain.rules {
-            transaction.rule(chain.name, None, rule);
+            transaction.rule(table, chain.name, None, rule);
         }
     }
 }
@@ -163,14 +180,19 @@ pub(super) fn write(transaction: &mut Transaction, chains: &[Chain]) {
 /// The part of it that a container's own network has: what goes to an address and a port of a map is led elsewhere.
 pub(super) fn write_names(transaction: &mut Transaction) {
     const CHAIN: &str = "names";
-    transaction.table();
-    SETS.iter().filter(|set| set.name == PUBLISHED).for_each(|set| transaction.set(set));
-    transaction.chain(CHAIN, Some(Hook { kind: "nat", number: 3, priority: -100 }));
-    transaction.rule(CHAIN, None, &Rule::new().translate_by_address_and_port(PUBLISHED));
+    let table = table(Family::V4);
+    transaction.table(table);
+    for set in sets(table.family).iter().filter(|set| set.name == PUBLISHED) {
+        transaction.set(table, set);
+    }
+    transaction.chain(table, CHAIN, Some(Hook { kind: "nat", number: 3, priority: -100 }));
+    let rule = Rule::new(table.family).translate_by_address_and_port(PUBLISHED);
+    transaction.rule(table, CHAIN, None, &rule);
 }
 
 /// Nothing is forwarded but for the networks.
-pub(super) fn no_strangers() -> Element {
+pub(super) fn no_strangers(family: Family) -> Element {
     // `RTN_UNICAST`: what would be sent on.
-    Element { set: STRANGERS, key: 1u32.to_ne_bytes().to_vec(), value: Value::Verdict(DROP) }
+    let key = 1u32.to_ne_bytes().to_vec();
+    Element { table: table(family), set: STRANGERS, key, value: Value::Verdict(DROP) }
 }

@@ -1,3 +1,5 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
 use crate::network::conformance;
 use crate::network::driver::NetworkDriver;
@@ -82,7 +84,11 @@ const SHOWN: &str = r#"table ip engine {
 "#;
 
 fn shown() -> String {
-    let text = shell("nft list ruleset");
+    shown_of("ip")
+}
+
+fn shown_of(family: &str) -> String {
+    let text = shell(&format!("nft list table {family} engine"));
     // The version follows from the rules, which are compared themselves.
     let (head, tail) = text.split_once("version-").expect("has a version");
     format!("{head}version-{}", tail.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
@@ -121,10 +127,75 @@ fn the_whole_table_is_as_nft_reads_it() {
             host_address,
             protocol,
             host,
-            address: end.address,
+            address: end.address.into(),
             container,
         };
-        assert_eq!(found, [expected(Some(Ipv4Addr::LOCALHOST), 17, 53, 5353), expected(None, 6, 8080, 80),]);
+        assert_eq!(
+            found,
+            [
+                expected(Ipv4Addr::LOCALHOST.into(), 17, 53, 5353),
+                expected(Ipv4Addr::UNSPECIFIED.into(), 6, 8080, 80)
+            ]
+        );
+    });
+}
+
+/// The table of IPv6, with the same network and ports: what is of IPv4 in the other one, and the way back to ::1.
+fn shown_of_ipv6(bridge: &str, address: &str) -> String {
+    let returning = "\tchain returning {
+\t\ttype filter hook prerouting priority dstnat + 10; policy accept;
+\t\tiifname @bridges ip6 daddr ::1 ip6 daddr set ct reply ip6 daddr
+\t}
+
+\tchain input {
+\t\ttype filter hook input priority filter - 10; policy accept;
+\t\tiifname @bridges ct original ip6 saddr ::1 ip6 daddr set ::1
+\t}
+
+\tchain version-";
+    SHOWN
+        .replace("\"engine0\"", &format!("\"{bridge}\""))
+        .replace("table ip ", "table ip6 ")
+        .replace("ipv4_addr", "ipv6_addr")
+        .replace("dnat ip to", "dnat ip6 to")
+        .replace("ip daddr", "ip6 daddr")
+        .replace("ip saddr", "ip6 saddr")
+        .replace("127.0.0.0/8", "::1")
+        .replace("127.0.0.1", "::1")
+        .replace("172.17.0.2", address)
+        .replace("\tchain version-", returning)
+}
+
+#[test]
+fn the_table_of_ipv6_is_there_with_the_first_network_that_has_it() {
+    on_a_host(|| async {
+        let driver = driver();
+        driver.create(&conformance::plan(&driver, "bridge").await).await.expect("is made");
+        assert!(!shell("nft list ruleset").contains("ip6"), "nobody asked for it");
+        assert_eq!(shell("cat /proc/sys/net/ipv6/conf/all/forwarding").trim(), "0");
+        let plan = conformance::plan_with_ipv6(&driver, "six").await;
+        driver.create(&plan).await.expect("is made");
+        let mut end = conformance::endpoint(&plan, 1);
+        let of_ipv6 = |(port, address): (PublishedPort, Ipv6Addr)| PublishedPort {
+            host_address: address.into(),
+            ..port
+        };
+        let addresses = [Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST];
+        end.ports = published_ports().into_iter().zip(addresses).map(of_ipv6).collect();
+        end.ports.extend(published_ports());
+        let mut connection = Connection::netfilter().expect("opens");
+        publish(&mut connection, &end).expect("publishes");
+        let (bridge, address) = (plan.interface.as_deref().expect("has one"), end.ipv6.expect("has one"));
+        assert_eq!(shown_of("ip6"), shown_of_ipv6(bridge, &address.to_string()));
+        let found = list_published(&mut connection).expect("lists");
+        assert_eq!(found.iter().filter(|port| port.address == IpAddr::V6(address)).count(), 2);
+        assert_eq!(found.len(), 4);
+        for port in &found {
+            remove_published(&mut connection, port).expect("is removed");
+        }
+        assert_eq!(list_published(&mut connection).expect("lists"), []);
+        driver.remove(&plan).await.expect("is unmade");
+        assert!(!shell("nft list table ip6 engine").contains(bridge));
     });
 }
 
@@ -176,7 +247,7 @@ fn an_older_version_is_replaced_and_its_elements_are_kept() {
         let mut end = conformance::endpoint(&plan, 1);
         end.ports = published_ports();
         publish(&mut Connection::netfilter().expect("opens"), &end).expect("publishes");
-        let marker = Ruleset::new().marker;
+        let marker = Ruleset::new(Family::V4).marker;
         shell(&format!(
             "nft delete chain ip engine {marker}; nft add chain ip engine version-000000000000;
              nft add rule ip engine output drop"
@@ -221,7 +292,10 @@ fn a_port_that_still_leads_to_a_dead_container_is_taken_over() {
             end.ports = published_ports();
             publish(&mut connection, &end).expect("publishes");
             let found = list_published(&mut connection).expect("lists");
-            assert!(found.len() == 2 && found.iter().all(|port| port.address == end.address), "{found:?}");
+            assert!(
+                found.len() == 2 && found.iter().all(|port| port.address == IpAddr::V4(end.address)),
+                "{found:?}"
+            );
         }
     });
 }
@@ -242,7 +316,7 @@ fn a_port_that_was_published_anew_is_not_taken_back() {
         for _ in 0..2 {
             driver.disconnect(&plan, &old).await.expect("disconnects");
             let found = list_published(&mut connection).expect("lists");
-            assert!(found.len() == 1 && found[0].address == new.address, "{found:?}");
+            assert!(found.len() == 1 && found[0].address == IpAddr::V4(new.address), "{found:?}");
         }
     });
 }
@@ -261,7 +335,7 @@ fn a_change_that_was_decided_on_an_older_state_is_refused_whole() {
         let (generation, ours) = look_up(&mut connection, &elements).expect("answers");
         assert_eq!(ours, [true, true]);
         shell("nft add table ip unrelated");
-        let mut transaction = Transaction::since(TABLE, generation);
+        let mut transaction = Transaction::since(generation);
         elements.iter().for_each(|element| transaction.remove(element));
         let refusal = connection.commit(transaction.end()).expect("a conversation").expect_err("is refused");
         assert_eq!(refusal.errno as i32, libc::ERESTART);
@@ -290,6 +364,8 @@ fn a_thousand_ports_are_published_in_one_go() {
 proptest::proptest! {
     #[test]
     fn parsing_never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
-        let _ = parse_published(&bytes);
+        for family in Family::BOTH {
+            let _ = parse_published(family, &bytes);
+        }
     }
 }

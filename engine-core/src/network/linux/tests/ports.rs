@@ -41,30 +41,35 @@ pub(super) async fn network(name: &str, change: impl FnOnce(&mut NetworkPlan)) -
     plan
 }
 
-fn udp(host: u16, container: u16) -> PortSpec {
+pub(super) fn udp(host: u16, container: u16) -> PortSpec {
     PortSpec { protocol: Protocol::Udp, ..PortSpec::tcp(host, container) }
 }
 
 /// A datagram there and back; gives who the server thinks asked, and who answered.
-fn ask_udp(from: &Namespace, server: SocketAddr) -> Option<(IpAddr, SocketAddr)> {
+pub(super) fn ask_udp(from: &Namespace, server: SocketAddr) -> Option<(IpAddr, SocketAddr)> {
     from.run(|| {
-        let client = UdpSocket::bind("0.0.0.0:0").expect("binds");
+        let client = UdpSocket::bind("[::]:0").expect("binds");
         client.set_read_timeout(Some(Duration::from_millis(700))).expect("is set");
-        client.send_to(b"who", server).ok()?;
+        let mapped = match server.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        client.send_to(b"who", (mapped, server.port())).ok()?;
         let mut buffer = [0; 64];
         let (length, peer) = client.recv_from(&mut buffer).ok()?;
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         Some((std::str::from_utf8(&buffer[..length]).ok()?.parse().ok()?, peer))
     })
 }
 
-fn serve_udp(netns: &Namespace, port: u16, count: usize) {
-    let server = netns.run(|| UdpSocket::bind(("0.0.0.0", port)).expect("binds"));
+pub(super) fn serve_udp(netns: &Namespace, port: u16, count: usize) {
+    let server = netns.run(|| UdpSocket::bind(("::", port)).expect("binds"));
     server.set_read_timeout(Some(Duration::from_secs(10))).expect("is set");
     thread::spawn(move || {
         let mut buffer = [0; 64];
         for _ in 0..count {
             let Ok((_, peer)) = server.recv_from(&mut buffer) else { return };
-            let _ = server.send_to(peer.ip().to_string().as_bytes(), peer);
+            let _ = server.send_to(peer.ip().to_canonical().to_string().as_bytes(), peer);
         }
     });
 }
