@@ -2,6 +2,7 @@
 //! the shim could not do, or would misunderstand, is refused here, before anything is made.
 
 mod agent;
+mod exec;
 pub(super) mod held;
 mod hooks;
 mod mounts;
@@ -16,22 +17,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine_shim::restart::Policy;
-use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxSeccomp, Spec};
 
 use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, Direct, Events, ExecEvents, ExecPlan, HealthPlan,
-    HostJournal, Logging, Names, Namespaces, Root, RootSource, Streams,
+    Cgroup, CgroupMount, ContainerPlan, Device, Direct, Events, HealthPlan, HostJournal, Logging, Names,
+    Namespaces, Root, RootSource, Streams,
 };
 
 use self::agent::Of;
+pub(super) use self::exec::{exec, exec_direct};
 pub(super) use self::hooks::{State, hooks_plan};
 pub(super) use self::mounts::options;
 use self::process::Who;
-use super::oci::OCI_VERSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{self, Bundle, EventSource, ExecBundle, HealthCheck, NameService, Place};
+use crate::runtime::driver::{self, Bundle, EventSource, HealthCheck, NameService};
 use crate::spec::{Lifetime, RestartPolicy, RootMount, go_duration};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
@@ -213,83 +212,6 @@ fn events(bundle: &Bundle, events: &EventSource) -> Result<Events> {
         id: bundle.place.id.to_string(),
         attributes: events.attributes.clone(),
     })
-}
-
-/// The plan for another process of a container whose group is `cgroup`.
-pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
-    let events = exec.events.as_ref().map(|events| {
-        Ok(ExecEvents {
-            journal: text(&events.journal, "the journal of events")?,
-            container: place.id.to_string(),
-            start: events.start.clone(),
-            attributes: events.attributes.clone(),
-        })
-    });
-    let mut process = process::process(&exec.process, &Who::Named(&exec.user), exec.seccomp.as_ref())?;
-    let annotations = exec.annotations.clone().into_iter().collect();
-    let of = Of { version: OCI_VERSION, id: place.id.as_str(), bundle: &place.run_dir, annotations };
-    agent::give(&mut process, exec.seccomp.as_ref(), of, &[])?;
-    Ok(ExecPlan {
-        events: events.transpose()?,
-        namespaces: JOINED as u32,
-        cgroup,
-        process,
-        stdin: exec.stdin,
-        terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
-        detach: exec.detach,
-        direct: None,
-        record: None,
-        program: None,
-    })
-}
-
-/// The plan for another process, which its caller looks after, in the container `id` of that bundle and configuration,
-/// whose group is `cgroup`.
-pub(super) fn exec_direct(
-    process: &Process,
-    spec: &Spec,
-    (id, bundle): (&str, &Path),
-    direct: Direct,
-    cgroup: Cgroup,
-) -> Result<ExecPlan> {
-    let linux = spec.linux().as_ref();
-    let mut program = process::process(process, &Who::Numbered, filter(linux))?;
-    agent::give(&mut program, filter(linux), of(spec, id, bundle), &[])?;
-    if let Some(linux) = linux {
-        traits::of_container(&mut program.traits, linux)?;
-    }
-    Ok(ExecPlan {
-        namespaces: to_enter(linux),
-        cgroup,
-        process: program,
-        stdin: true,
-        terminal_size: process::terminal_size(None, process),
-        detach: true,
-        events: None,
-        direct: Some(direct),
-        record: None,
-        program: None,
-    })
-}
-
-/// The namespaces that a process enters in a container of that configuration.
-fn to_enter(linux: Option<&Linux>) -> u32 {
-    let has = |kind| {
-        let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-        namespaces.iter().any(|namespace| namespace.typ() == kind)
-    };
-    let mut enter = JOINED;
-    if has(LinuxNamespaceType::Time) {
-        enter |= spaces::CLONE_NEWTIME;
-    }
-    if has(LinuxNamespaceType::User) {
-        enter |= libc::CLONE_NEWUSER;
-        // From within a user namespace the host's cgroup namespace cannot be entered, not even by who is there.
-        if !has(LinuxNamespaceType::Cgroup) {
-            enter &= !libc::CLONE_NEWCGROUP;
-        }
-    }
-    enter as u32
 }
 
 fn logging(logging: &driver::Logging) -> Result<Logging> {
