@@ -19,7 +19,7 @@ use super::link::{self, Link};
 use super::nft::{self, Ruleset};
 use super::plan::{self, Host};
 use super::wire::{self, Inside, Pair};
-use super::{alias, conntrack, hold, netns, sweep, sysctl};
+use super::{alias, announce, conntrack, hold, netns, sweep, sysctl};
 use crate::error::{Error, ErrorKind, Faults, Result, Subject};
 use crate::id::NetworkId;
 use crate::network::driver::{Endpoint, NetworkDriver, NetworkPlan, Reservation};
@@ -296,9 +296,11 @@ impl Inner {
             return made;
         }
         let made = made.and_then(|()| link::await_carrier(&mut connection, &[&outside, bridge]));
-        if made.is_err() {
+        match (&made, endpoint.ipv6) {
+            (Ok(()), Some(address)) => announce::announce(index, address, endpoint.mac),
+            (Ok(()), None) => {}
             // The failure that is told is the one that matters.
-            let _ = disconnect(endpoint);
+            (Err(_), _) => drop(disconnect(endpoint)),
         }
         made
     }

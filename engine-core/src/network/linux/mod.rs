@@ -2,6 +2,7 @@
 //! the packet filter is in here.
 
 mod alias;
+mod announce;
 mod bridge;
 mod connection;
 mod conntrack;

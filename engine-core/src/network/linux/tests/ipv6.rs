@@ -408,3 +408,27 @@ fn a_network_does_not_take_ipv6_addresses_of_the_host() {
         assert!(error.to_string().contains("2001:db8:5::9"), "{error}");
     });
 }
+
+#[test]
+fn who_knows_an_address_at_another_link_is_told_where_it_is_now() {
+    on_a_host(|| async {
+        let plan = network("six", |_| ()).await;
+        let first = container(&driver(), &plan, 1, &[]).await;
+        let mate = container(&driver(), &plan, 2, &[]).await;
+        let address = first.end.ipv6.expect("has one");
+        let host = Namespace::current();
+        let ask_twice = |netns: &Namespace| {
+            let server = netns.serve(80, 2);
+            mate.netns.ask((address, 80)).expect("a member reaches it");
+            host.ask((address, 80)).expect("the host reaches it");
+            server.join().expect("ends");
+        };
+        ask_twice(&first.netns);
+        driver().disconnect(&plan, &first.end).await.expect("disconnects");
+        let mut next = conformance::endpoint(&plan, 3);
+        next.ipv6 = Some(address);
+        let netns = Namespace::new();
+        driver().connect(&plan, &next, netns.fd()).await.expect("connects");
+        ask_twice(&netns);
+    });
+}
