@@ -184,6 +184,23 @@ fn members_are_found_by_every_name_they_have() {
 }
 
 #[test]
+fn a_name_has_addresses_of_both_families_where_its_network_does() {
+    let net = Net::new("names-six");
+    net.sandbox.engine(&["network", "create", "--ipv6", "--subnet", "fd00:7::/64", "both"]).ok();
+    for name in ["web", "client"] {
+        net.sandbox
+            .engine(&["run", "-d", "--name", name, "--network", "both", "busybox", "sleep", "1000"])
+            .ok();
+    }
+    let four = net.inspect("web", "{{.NetworkSettings.Networks.both.IPAddress}}");
+    assert_eq!(net.ask("client", &["A", "web"]), format!("fine {four}"));
+    assert_eq!(net.ask("client", &["AAAA", "web"]), "fine fd00:7::2");
+    let digits = ["2"].into_iter().chain(std::iter::repeat_n("0", 23)).chain("7.0.0.0.0.0.d.f".split('.'));
+    let reversed = format!("{}.ip6.arpa", digits.collect::<Vec<_>>().join("."));
+    assert_eq!(net.ask("client", &["PTR", &reversed]), "fine web.both");
+}
+
+#[test]
 fn names_come_and_go_with_their_containers() {
     let net = Net::new("names-life");
     net.run("client", &["--dns", "127.0.0.1"]);
