@@ -12,7 +12,7 @@ use super::linux::tests::{on_a_host, shell};
 use crate::container::record::ContainerRecord;
 use crate::error::ErrorKind;
 use crate::id::{ContainerId, NetworkName};
-use crate::spec::{ContainerSpec, Filter, NetworkSpec, PortSpec, Timestamp};
+use crate::spec::{ContainerSpec, EndpointSpec, Filter, NetworkSpec, PortSpec, Timestamp};
 use crate::store::{Durability, Store, containers, endpoints, networks};
 
 /// A store with the default driver, as one process has it.
@@ -307,16 +307,15 @@ fn ipv6_addresses_are_leased_beside_the_others_and_told_with_them() {
         ground.create(spec.clone()).await.expect("created");
         let containers = ["one", "two", "three"].map(|name| process.container(name));
         let wanted = |text: &str| {
-            let mut endpoint = crate::spec::EndpointSpec::default();
-            endpoint.ipv6 = Some(text.parse().expect("an address"));
-            endpoint
+            let address = text.parse().expect("an address");
+            EndpointSpec { ipv6: Some(address), ..EndpointSpec::default() }
         };
-        let reserve = async |at: usize, endpoint: &crate::spec::EndpointSpec| {
+        let reserve = async |at: usize, endpoint: &EndpointSpec| {
             let wish = super::endpoint::Wish { ports: &[PortSpec::tcp(8080 + at as u16, 80)], endpoint };
             let reserved = ground.reserve(&containers[at], &name("six"), wish).await;
             reserved.map(|wiring| (wiring.endpoint.ipv6.expect("has one").to_string(), wiring.held.len()))
         };
-        let free = crate::spec::EndpointSpec::default();
+        let free = EndpointSpec::default();
         assert_eq!(reserve(0, &free).await.expect("reserved"), ("2001:db8:9::100".into(), 2));
         assert_eq!(reserve(1, &wanted("2001:db8:9::9")).await.expect("reserved").0, "2001:db8:9::9");
         assert_eq!(reserve(2, &free).await.expect("reserved").0, "2001:db8:9::101");
@@ -357,8 +356,8 @@ fn ipv6_addresses_are_leased_beside_the_others_and_told_with_them() {
             let error = ground.reserve(&plain, &name(network), wish).await.err().expect("has no IPv6");
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }
-        let mut endpoint = crate::spec::EndpointSpec::default();
-        endpoint.link_local = vec!["10.0.0.1".parse().expect("an address")];
+        let link_local = vec!["10.0.0.1".parse().expect("an address")];
+        let endpoint = EndpointSpec { link_local, ..EndpointSpec::default() };
         let wish = super::endpoint::Wish { ports: &[], endpoint: &endpoint };
         let error = ground.reserve(&plain, &name("six"), wish).await.err().expect("not of the link");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
