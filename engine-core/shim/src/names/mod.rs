@@ -38,9 +38,16 @@ impl Server {
     /// Starts it, for the network namespace `net`.
     pub(crate) fn begin(names: &Names, net: BorrowedFd<'_>) -> Result<Server> {
         let (udp, tcp) = namespaces::within(net, || listen(names))?;
+        let monitor = Some(rustix::process::getpid());
         namespaces::out_of_sight(|| match sys::clone(0, None).step("start", "the server of names")? {
             Forked::Parent(process, _) => Ok(Server(process)),
-            Forked::Child => sys::exit(i32::from(serve(names, net, &udp, &tcp).is_none())),
+            Forked::Child => {
+                let served = init::guard().is_ok()
+                    // Or the monitor ended before it was asked to be told of that.
+                    && rustix::process::getppid() == monitor
+                    && serve(names, net, &udp, &tcp).is_some();
+                sys::exit(i32::from(!served))
+            }
         })
     }
 
@@ -75,7 +82,6 @@ fn listen(names: &Names) -> Result<(OwnedFd, OwnedFd)> {
 
 /// The process. It has copies of all that the monitor has open, and keeps none of it.
 fn serve(names: &Names, net: BorrowedFd<'_>, udp: &OwnedFd, tcp: &OwnedFd) -> Option<()> {
-    init::guard().ok()?;
     if names.inside {
         // Servers that were asked for are asked from where the container is.
         sys::setns(net, namespaces::NET).ok()?;
