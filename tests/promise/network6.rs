@@ -221,9 +221,7 @@ fn a_network_with_ipv6_is_made_as_it_was_asked_for_or_refused() {
     let both = [
         "--ipv6",
         "--subnet",
-        "10.45.0.0/24",
-        "--subnet",
-        "2001:db8:45::/64",
+        "10.45.0.0/24,2001:db8:45::/64",
         "--gateway",
         "10.45.0.254",
         "--gateway",
