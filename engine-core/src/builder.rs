@@ -186,11 +186,12 @@ impl EngineBuilder {
             Some(registry) => registry,
             None => Arc::new(OciRegistry::new(self.registry_config)?),
         };
+        let program_link = run_root.join("shim");
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
-            None => Arc::new(LinuxRuntime::new(self.shim.clone())?),
+            None => Arc::new(LinuxRuntime::new(self.shim.clone(), Some(program_link.clone()))?),
         };
-        let programs = programs(self.programs, self.runtime_search, self.shim);
+        let programs = programs(self.programs, self.runtime_search, self.shim, program_link);
         let runtimes = Arc::new(Runtimes::new(runtime, self.runtimes, programs));
         let bridge = || Arc::new(Bridge::new(&root));
         self.networks.entry("bridge".to_owned()).or_insert_with(|| bridge());
@@ -216,12 +217,13 @@ fn programs(
     programs: BTreeMap<String, RuntimeProgram>,
     search: Option<OsString>,
     shim: ShimProgram,
+    program_link: PathBuf,
 ) -> Programs {
     let named = programs.iter().map(|(name, program)| (name.clone(), program.path().to_owned())).collect();
     Programs::new(named, search, move |name, path| {
         let given = programs.get(name).cloned();
         let program = given.unwrap_or_else(|| RuntimeProgram::new(path));
-        Ok(Arc::new(LinuxRuntime::driving(program, shim.clone())?))
+        Ok(Arc::new(LinuxRuntime::driving(program, shim.clone(), Some(program_link.clone()))?))
     })
 }
 

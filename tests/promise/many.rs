@@ -1,5 +1,7 @@
 //! Several processes and one store.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::support::Sandbox;
 
 #[test]
@@ -51,4 +53,33 @@ fn one_start_of_two_at_the_same_time_is_made() {
         }
     });
     crate::support::eventually(5, "it runs", || sandbox.engine(&["logs", "race"]).stdout == "x\n");
+}
+
+#[test]
+fn monitors_of_different_processes_run_from_one_copy_in_memory() {
+    let sandbox = Sandbox::new("one-copy");
+    sandbox.busybox();
+    let program = |name: &str| {
+        let pid = sandbox.engine(&["inspect", "-f", "{{.State.Pid}}", name]).ok().to_owned();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("a parent");
+        std::fs::metadata(format!("/proc/{monitor}/exe")).expect("it runs").ino()
+    };
+    let run = |name: &str| {
+        sandbox.engine(&["run", "-d", "--name", name, "busybox", "sleep", "1000"]).ok();
+        program(name)
+    };
+    let first = run("a1");
+    assert_eq!(run("b1"), first);
+    // Whose program it was is gone, and the others go on.
+    sandbox.engine(&["rm", "-f", "a1"]).ok();
+    assert_eq!(program("b1"), first);
+    let second = run("c1");
+    assert_eq!(run("d1"), second);
+    // A link that leads to another program is not followed, and put in order.
+    let link = sandbox.run_root().join("shim");
+    std::fs::remove_file(&link).expect("is there");
+    std::os::unix::fs::symlink("/bin/busybox", &link).expect("a link");
+    let third = run("e1");
+    assert_eq!(run("f1"), third);
 }

@@ -57,6 +57,27 @@ impl Drop for Outside<'_> {
 }
 
 #[test]
+fn a_container_without_a_network_has_its_loopback_up() {
+    let sandbox = Sandbox::new("no-network");
+    sandbox.busybox();
+    let script =
+        "ip -o addr show | grep -o '127.0.0.1/8\\|eth0'; ping -c 1 127.0.0.1 >/dev/null && echo answers";
+    for runtime in [&[][..], &["--runtime", "runc"]] {
+        let words =
+            [&["run", "--rm", "--network", "none"], runtime, &["busybox", "sh", "-c", script]].concat();
+        assert_eq!(sandbox.engine(&words).ok(), "127.0.0.1/8\nanswers", "{runtime:?}");
+    }
+    // It stays up when the container is started again by itself.
+    let policy = ["run", "-d", "--network", "none", "--restart", "on-failure:1", "--name", "again"];
+    sandbox
+        .engine(&[&policy, ["busybox", "sh", "-c", &format!("{script}; exit 3")].as_slice()].concat())
+        .ok();
+    eventually(20, "it has run twice", || sandbox.engine(&["logs", "again"]).stdout.lines().count() == 4);
+    let said = sandbox.engine(&["logs", "again"]);
+    assert_eq!(said.ok(), "127.0.0.1/8\nanswers\n127.0.0.1/8\nanswers");
+}
+
+#[test]
 fn published_ports_answer_over_tcp_and_udp_from_everywhere() {
     let sandbox = Sandbox::new("ports");
     sandbox.busybox();

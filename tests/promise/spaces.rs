@@ -275,7 +275,6 @@ fn what_the_engine_does_not_have_is_refused_by_name() {
         &["--gpus", "all"][..],
         &["--storage-opt", "size=1G"],
         &["--use-api-socket"],
-        &["--network-alias", "x"],
         &["--userns", "keep-id"],
         &["--isolation", "hyperv"],
     ] {

@@ -8,11 +8,16 @@ pub mod leaks;
 pub mod oci;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 /// The command line under test.
 pub const ENGINE: &str = env!("CARGO_BIN_EXE_engine");
@@ -243,6 +248,24 @@ pub fn with_input(command: &mut Command, input: &[u8]) -> Ran {
     let output = child.wait_with_output().expect("ends");
     writer.join().expect("no panic");
     ran(output)
+}
+
+/// Receives a message, and the descriptor that comes with it.
+pub fn receive(connection: &UnixStream, buffer: &mut [u8]) -> (usize, Option<OwnedFd>) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = rustix::net::recvmsg(
+        connection,
+        &mut [IoSliceMut::new(buffer)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .expect("receives");
+    let mut passed = control.drain().filter_map(|ancillary| match ancillary {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    (message.bytes, passed.next().and_then(|mut descriptors| descriptors.next()))
 }
 
 /// Waits until something holds; the test fails if it does not within `seconds`.

@@ -222,6 +222,9 @@ pub(crate) struct Network {
     /// IPv4 address (e.g., 172.30.100.104)
     #[arg(long)]
     pub(crate) ip: Option<Ipv4Addr>,
+    /// Add network-scoped alias for the container
+    #[arg(long, alias = "net-alias")]
+    pub(crate) network_alias: Vec<String>,
     /// IPv6 address (e.g., 2001:db8::33)
     #[arg(long)]
     pub(crate) ip6: Option<Ipv6Addr>,

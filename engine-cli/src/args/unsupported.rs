@@ -47,7 +47,6 @@ const FLAGS: &[Flag] = &[
     ignored("io-maxiops"),
     unless("isolation", &["", "default"], "leave the flag away"),
     ignored("kernel-memory"),
-    refused("network-alias", "give the others --link NAME:ALIAS, which puts the alias into their /etc/hosts"),
     refused("storage-opt", "limit the file system of the store: overlay has no quotas of its own"),
     refused_switch("use-api-socket", "mount the socket with --volume"),
     unless("userns", &["", "host"], "leave the flag away: users are those of the host"),
@@ -88,7 +87,7 @@ impl Args for Unsupported {
                 true => arg.action(ArgAction::Append),
                 false => arg.action(ArgAction::SetTrue),
             };
-            command.arg(if flag.name == "network-alias" { arg.alias("net-alias") } else { arg })
+            command.arg(arg)
         })
     }
 
@@ -141,7 +140,6 @@ mod tests {
             ("--gpus all alpine", "flag --gpus=all"),
             ("--storage-opt size=1G alpine", "flag --storage-opt=size=1G"),
             ("--userns keep-id alpine", "flag --userns=keep-id"),
-            ("--net-alias x alpine", "flag --network-alias=x"),
             ("--use-api-socket alpine", "flag --use-api-socket"),
         ] {
             let error = check(line).expect_err(line);

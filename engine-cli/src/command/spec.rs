@@ -193,6 +193,7 @@ fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
         spec.endpoint.ipv6 = flag.ipv6;
         spec.endpoint.link_local = flag.link_local;
         spec.endpoint.mac = flag.mac;
+        spec.endpoint.aliases = flag.aliases;
     }
     if let Some(more) = networks.next() {
         let subject = format!("flag --network={}", more.mode);
@@ -205,6 +206,7 @@ fn network(spec: &mut ContainerSpec, args: Network) -> Result<(), Failure> {
     spec.endpoint.ipv6 = args.ip6.or(spec.endpoint.ipv6);
     spec.endpoint.link_local.extend(args.link_local_ip);
     spec.endpoint.mac = args.mac_address.or(spec.endpoint.mac);
+    spec.endpoint.aliases.extend(args.network_alias);
     spec.links = args.link;
     if matches!(spec.network, NetworkMode::Container(_)) && !args.expose.is_empty() {
         let reason = "port exposing and the container type network mode";

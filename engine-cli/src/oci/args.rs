@@ -323,4 +323,7 @@ pub(super) struct Spec {
     /// Directory of the bundle (default: the working directory)
     #[arg(short, long)]
     pub(super) bundle: Option<PathBuf>,
+    /// One for a user without privileges
+    #[arg(long)]
+    pub(super) rootless: bool,
 }

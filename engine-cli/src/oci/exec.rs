@@ -37,15 +37,6 @@ fn exec_process(arguments: Exec, call: &Call) -> Outcome {
 
 fn execution(arguments: &Exec) -> Result<Execution, Failure> {
     let preserved = oci::inherit(arguments.preserve_fds)?;
-    for (flag, given) in [
-        ("--process-label", arguments.process_label.is_some()),
-        ("--apparmor", arguments.apparmor.is_some()),
-        ("--pidfd-socket", arguments.pidfd_socket.is_some()),
-    ] {
-        if given {
-            return Err(Failure::new(format!("{flag} is not offered by this version")));
-        }
-    }
     let mut execution = Execution::default();
     execution.preserved = preserved;
     execution.process = arguments.process.clone();
@@ -59,6 +50,11 @@ fn execution(arguments: &Exec) -> Result<Execution, Failure> {
     execution.capabilities = arguments.cap.clone();
     execution.ignore_paused = arguments.ignore_paused;
     execution.cgroup = arguments.cgroup.clone();
+    // One that is empty is that of the container, as with runc.
+    let label = |given: &Option<String>| given.clone().filter(|label| !label.is_empty());
+    execution.selinux = label(&arguments.process_label);
+    execution.apparmor = label(&arguments.apparmor);
+    execution.pidfd = arguments.pidfd_socket.as_deref().map(oci::connect_pidfd).transpose()?;
     execution.console = arguments.console_socket.as_deref().map(oci::connect_console).transpose()?;
     Ok(execution)
 }

@@ -121,13 +121,11 @@ impl Making {
     fn creation(&self) -> Result<Creation, Failure> {
         let sockets = sockets();
         let preserved = oci::inherit(self.preserve_fds.saturating_add(sockets))?;
-        if self.pidfd_socket.is_some() {
-            return Err(Failure::new("--pidfd-socket is not offered by this version"));
-        }
         let mut creation = Creation::of(self.bundle.clone().unwrap_or_else(|| PathBuf::from(".")));
         creation.preserved = preserved;
         creation.keep_keyring = self.no_new_keyring;
         creation.notify = notify_socket().is_some();
+        creation.pidfd = self.pidfd_socket.as_deref().map(oci::connect_pidfd).transpose()?;
         creation.console = self.console_socket.as_deref().map(oci::connect_console).transpose()?;
         if sockets > 0 {
             creation.env = vec![format!("LISTEN_FDS={sockets}"), "LISTEN_PID=1".to_owned()];
@@ -299,7 +297,8 @@ fn spec(arguments: Spec, _: &Call) -> Outcome {
         }
         _ => Failure::new(format!("{}: {e}", path.display())),
     })?;
-    let text = serde_json::to_string_pretty(&oci::example()).unwrap_or_default();
+    let example = if arguments.rootless { oci::rootless_example() } else { oci::example() };
+    let text = serde_json::to_string_pretty(&example).unwrap_or_default();
     file.write_all(format!("{text}\n").as_bytes())?;
     Ok(0)
 }

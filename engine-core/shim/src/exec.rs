@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
+use crate::agent::{self, Agent};
 use crate::builder::{Given, hand_console};
 use crate::control::{receive_frame, send_frame};
 use crate::execs::Record;
@@ -279,6 +280,7 @@ fn enter(
         init::adjust_oom_score(adjustment)?;
     }
     traits::begin_on(&plan.process)?;
+    let agent = agent::connect(plan.process.agent.as_ref())?;
     let born = init::open_born(&plan.cgroup)?;
     let mut groups = Vec::with_capacity(plan.cgroup.join.len());
     for file in &plan.cgroup.join {
@@ -293,7 +295,7 @@ fn enter(
     // process moves only between groups in sight. So the process enters that one by itself, from its group.
     let cgroup_namespace = plan.namespaces & libc::CLONE_NEWCGROUP as u32;
     sys::setns(target.as_fd(), plan.namespaces & !cgroup_namespace).step("enter", "the container")?;
-    let joining = Joining { groups, target, namespace: cgroup_namespace };
+    let mut joining = Joining { groups, target, namespace: cgroup_namespace, agent };
     match sys::clone(0, born.as_ref().map(AsFd::as_fd)).step("clone", "the process")? {
         Forked::Child => {
             drop(ours);
@@ -301,7 +303,7 @@ fn enter(
             if let Some(teller) = teller {
                 teller.close_in_child();
             }
-            let failure = become_program(plan, stdio, &joining, &mut theirs, direct);
+            let failure = become_program(plan, stdio, &mut joining, &mut theirs, direct);
             let _ = tell(&theirs, &Message::Failed(failure.encode()));
             sys::exit(255);
         }
@@ -310,20 +312,21 @@ fn enter(
 }
 
 /// What is left to join for a process that is in the container already otherwise.
-struct Joining {
+struct Joining<'a> {
     /// The lists of the groups' processes.
     groups: Vec<OwnedFd>,
     /// The container's first process.
     target: OwnedFd,
     /// The flag of cgroup namespaces, if there is one to enter.
     namespace: u32,
+    agent: Option<Agent<'a>>,
 }
 
 /// In the container already, all but the group: becomes the program, or says why not.
 fn become_program(
     plan: &ExecPlan,
     stdio: Option<Stdio>,
-    joining: &Joining,
+    joining: &mut Joining<'_>,
     sync: &mut OwnedFd,
     direct: Option<Vec<OwnedFd>>,
 ) -> Failure {
@@ -336,11 +339,12 @@ fn become_program(
 fn prepare(
     plan: &ExecPlan,
     stdio: Option<Stdio>,
-    joining: &Joining,
+    joining: &mut Joining<'_>,
     sync: &mut OwnedFd,
     direct: Option<Vec<OwnedFd>>,
 ) -> Result<crate::command::Command> {
     guard()?;
+    joining.agent.as_mut().map_or(Ok(()), Agent::is_of_this_process)?;
     for group in &joining.groups {
         rustix::io::write(group, b"0").step("join", "the container's cgroup")?;
     }
@@ -366,8 +370,8 @@ fn prepare(
     let command = become_user(&plan.process, &identity, stdio, keyring)?;
     if let Some(preserved) = direct {
         init::leave_alone()?;
-        init::hand_on(preserved, sync)?;
+        init::hand_on(preserved, sync, &mut joining.agent)?;
     }
-    identity::confine(&plan.process)?;
+    identity::confine(&plan.process, &mut joining.agent)?;
     Ok(command)
 }

@@ -31,7 +31,7 @@ pub(crate) fn name(plan: &mut ContainerPlan, held: &[OwnedFd]) {
         match &mut mount.source {
             MountSource::Bind { path, .. } => resolve(path),
             MountSource::Theirs { namespace, .. } => resolve(namespace),
-            MountSource::Filesystem { .. } | MountSource::Cgroups(_) => {}
+            MountSource::Filesystem { .. } | MountSource::Cgroups(_) | MountSource::Earlier => {}
         }
     }
 }

@@ -9,12 +9,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::failure::{Result, Step, failure};
 use crate::life::exit_code;
 use crate::plan::{Hook, HooksPlan};
-use crate::sys::{self, Forked};
+use crate::sys;
 use crate::text::Text;
 use crate::wire::{Cause, Failure};
 
@@ -64,17 +64,23 @@ fn run_one(hook: &Hook, state: &str) -> Result<()> {
     let path = c_string(&hook.path)?;
     let args: Vec<CString> = hook.args.iter().map(c_string).collect::<Result<_>>()?;
     let env: Vec<CString> = hook.env.iter().map(c_string).collect::<Result<_>>()?;
-    let process = match sys::clone(0, None).step("clone for", name)? {
-        Forked::Child => {
+    // Not clone3, which the filter of a container that is built may not know.
+    let (process, pid) = match sys::fork().step("fork for", name)? {
+        None => {
+            // What it starts is known by its session.
+            let _ = rustix::process::setsid();
             let errno = become_hook(&input, &output, &path, &args, &env);
             let said = ["cannot be executed: ", &hook.path].concat();
             let _ = rustix::io::write(&output, said.as_bytes());
             sys::exit(if errno == Errno::NOENT { 127 } else { 126 });
         }
-        Forked::Parent(process, _) => process,
+        Some(pid) => {
+            let own = Pid::from_raw(pid).ok_or(Errno::SRCH).step("fork for", name)?;
+            (rustix::process::pidfd_open(own, PidfdFlags::empty()).step("wait for", name)?, pid)
+        }
     };
     if !ended_in_time(&process, hook.timeout) {
-        let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
+        sys::kill_session(pid, process.as_fd());
         let _ = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
         return Err(failure(Cause::Step, Errno::TIMEDOUT, name, "did not end in time"));
     }

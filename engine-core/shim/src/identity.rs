@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
+use crate::agent::Agent;
 use crate::devices::read_bounded;
 use crate::failure::{Result, Step, failure};
 use crate::plan::{Capabilities, Process};
@@ -45,21 +46,22 @@ pub(crate) fn assume(process: &Process, identity: &Identity) -> Result<()> {
 }
 
 /// Takes away all that the program is not to have. Nothing but to become the program may follow: the filter is the
-/// program's, and need not allow what this program does.
-pub(crate) fn confine(process: &Process) -> Result<()> {
+/// program's, and need not allow what this program does. The `agent` is given the filter's listener, if it has
+/// one, and is let go.
+pub(crate) fn confine(process: &Process, agent: &mut Option<Agent<'_>>) -> Result<()> {
     traits::label(process)?;
     // A capability that is not in the caller's own permitted set cannot be given; runc leaves it out as well.
     let may = rustix::thread::capabilities(None).step("read capabilities", "")?.permitted.bits();
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).step("set", "no new privileges")?;
         set_capabilities(&process.capabilities, may)?;
-        return load_filter(process);
+        return load_filter(process, agent);
     }
     // To load a filter takes a privilege then, which a change of user put out of force, and which goes next.
     if process.seccomp.is_some() {
         sys::capset(may, may, 0).step("set capabilities", "")?;
     }
-    load_filter(process)?;
+    load_filter(process, agent)?;
     set_capabilities(&process.capabilities, may)
 }
 
@@ -75,10 +77,15 @@ fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     }
 }
 
-fn load_filter(process: &Process) -> Result<()> {
-    match &process.seccomp {
-        Some((filter, flags)) => sys::seccomp(filter, *flags).step("load the system call filter", ""),
-        None => Ok(()),
+fn load_filter(process: &Process, agent: &mut Option<Agent<'_>>) -> Result<()> {
+    let Some((filter, flags)) = &process.seccomp else { return Ok(()) };
+    let agent = agent.take();
+    // Under the filter there may be no memory to be had.
+    let state = agent.as_ref().map(Agent::state);
+    let listener = sys::seccomp(filter, *flags).step("load the system call filter", "")?;
+    match (listener, agent, state) {
+        (Some(listener), Some(agent), Some(state)) => agent.hand_over(&state, &listener),
+        _ => Ok(()),
     }
 }
 

@@ -4,11 +4,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::process::{DumpableBehavior, Signal};
 
+use crate::agent::{self, Agent};
 use crate::command::{Command, enter_directory};
 use crate::failure::{Result, Step, failure};
 use crate::life::give_up;
@@ -36,6 +37,14 @@ pub(crate) struct Waiting {
     pub(crate) preserved: Vec<OwnedFd>,
 }
 
+/// What the first process has from the one that clones it, which opened it.
+struct Brought<'a> {
+    stdio: Option<Stdio>,
+    /// Sources of mounts, by their place in the list.
+    sources: Vec<(usize, OwnedFd)>,
+    agent: Option<Agent<'a>>,
+}
+
 /// A process that was begun: a pidfd, its number, and the socket over which it tells how far it is.
 pub(crate) type Begun = (OwnedFd, u32, OwnedFd);
 
@@ -54,6 +63,7 @@ pub(crate) fn spawn(
     if users {
         mapping::hand_over(stdio.as_ref(), &plan.spaces.users)?;
     }
+    let mut brought = Brought { stdio, sources, agent: agent::connect(plan.process.agent.as_ref())? };
     let (namespaces, group) = (kept.to_make(&plan.namespaces), born.as_ref().map(AsFd::as_fd));
     let cloned = match kept.come_first() {
         true => mapping::clone_inside(kept, namespaces, group)?,
@@ -62,7 +72,7 @@ pub(crate) fn spawn(
     match cloned {
         Forked::Child => {
             drop(ours);
-            let failure = match build(plan, kept, (stdio, sources), &mut theirs, waiting) {
+            let failure = match build(plan, kept, &mut brought, &mut theirs, waiting) {
                 Ok(command) => command.exec(),
                 Err(failure) => failure,
             };
@@ -84,13 +94,14 @@ pub(crate) fn spawn(
 fn build(
     plan: &ContainerPlan,
     kept: &Kept,
-    (stdio, sources): (Option<Stdio>, Vec<(usize, OwnedFd)>),
+    Brought { stdio, sources, agent }: &mut Brought<'_>,
     sync: &mut OwnedFd,
     waiting: Option<Waiting>,
 ) -> Result<Command> {
     guard()?;
     // Hooks that run in the container are told its number there.
     let pid = if plan.hooks == Hooks::default() { 0 } else { own_number() };
+    agent.as_mut().map_or(Ok(()), Agent::is_of_this_process)?;
     join_cgroup(&plan.cgroup.join)?;
     let users = plan.namespaces.has_users();
     if users {
@@ -107,6 +118,9 @@ fn build(
     if cgroup_namespace != 0 {
         sys::unshare(cgroup_namespace).step("make a cgroup namespace", "")?;
     }
+    if kept.to_make(&plan.namespaces) & namespaces::NET != 0 {
+        namespaces::raise_loopback()?;
+    }
     if let Some(hostname) = &plan.hostname {
         rustix::system::sethostname(hostname.as_bytes()).step("set the host name", hostname)?;
     }
@@ -115,7 +129,8 @@ fn build(
     }
     // Without a cgroup namespace a hierarchy would show the host's groups: the container's own are shown instead.
     let groups = if cgroup_namespace == 0 { plan.cgroup.dirs.as_slice() } else { &[] };
-    let mut rootfs = Rootfs::mount(&plan.root, &plan.mounts, &plan.run_dir, groups, sources)?;
+    let mut rootfs =
+        Rootfs::mount(&plan.root, &plan.mounts, &plan.run_dir, groups, core::mem::take(sources))?;
     if users {
         mapping::become_root()?;
     }
@@ -123,7 +138,7 @@ fn build(
         rootfs.add(place, mount)?;
     }
     devices::make(rootfs.root(), plan)?;
-    let stdio = match stdio {
+    let stdio = match stdio.take() {
         Some(stdio) => stdio,
         None => {
             let (master, slave) = terminal(rootfs.root(), plan.streams.terminal_size)?;
@@ -149,6 +164,7 @@ fn build(
     rootfs.enter(plan.root.readonly, plan.propagation)?;
     let keyring = plan.direct.as_ref().is_some_and(|direct| direct.keyring);
     let command = become_user(&plan.process, &identity, stdio, keyring)?;
+    let mut confined = false;
     match waiting {
         None => {
             tell(&*sync, &Message::Ready).step("tell", "the monitor")?;
@@ -156,15 +172,22 @@ fn build(
         }
         Some(Waiting { listener, preserved }) => {
             leave_alone()?;
+            // Whoever creates a container with an agent finds the agent told when that is done.
+            if agent.is_some() {
+                identity::confine(&plan.process, agent)?;
+                confined = true;
+            }
             tell(&*sync, &Message::Ready).step("tell", "the builder")?;
             *sync = wait_for_start(listener)?;
-            hand_on(preserved, sync)?;
+            hand_on(preserved, sync, agent)?;
         }
     }
     if pid != 0 {
         hooks::run(&plan.hooks.start_container, &hooks::state(&plan.hooks.state, "created", pid))?;
     }
-    identity::confine(&plan.process)?;
+    if !confined {
+        identity::confine(&plan.process, agent)?;
+    }
     if plan.init {
         reaper::fork_program(plan.process.terminal)?;
     }
@@ -190,9 +213,9 @@ fn own_number() -> u32 {
     rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
-/// The number of this process, as the procfs shows it that is mounted now.
-pub(crate) fn shown_number() -> Result<u32> {
-    let link = rustix::fs::readlinkat(CWD, "/proc/self", Vec::new()).step("read", "/proc/self")?;
+/// The number of this process, as that procfs shows it whose link `self` is at `link`.
+pub(crate) fn shown_number(directory: BorrowedFd<'_>, link: &str) -> Result<u32> {
+    let link = rustix::fs::readlinkat(directory, link, Vec::new()).step("read", "/proc/self")?;
     let number = core::str::from_utf8(link.to_bytes()).ok().and_then(|number| number.parse().ok());
     number.ok_or(Errno::INVAL).step("read", "/proc/self")
 }
@@ -339,8 +362,12 @@ fn wait_for_start(listener: OwnedFd) -> Result<OwnedFd> {
     }
 }
 
-/// Gives the program what it is to have from number 3 on. `sync` makes way.
-pub(crate) fn hand_on(preserved: Vec<OwnedFd>, sync: &mut OwnedFd) -> Result<()> {
+/// Gives the program what it is to have from number 3 on. `sync` and the connection to the agent make way.
+pub(crate) fn hand_on(
+    preserved: Vec<OwnedFd>,
+    sync: &mut OwnedFd,
+    agent: &mut Option<Agent<'_>>,
+) -> Result<()> {
     if preserved.is_empty() {
         return Ok(());
     }
@@ -348,6 +375,9 @@ pub(crate) fn hand_on(preserved: Vec<OwnedFd>, sync: &mut OwnedFd) -> Result<()>
     let beyond = 3 + preserved.len() as i32;
     let away = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, beyond).step("keep", "a descriptor");
     *sync = away(sync)?;
+    if let Some(agent) = agent {
+        agent.socket = away(&agent.socket)?;
+    }
     let moved = preserved.iter().map(away).collect::<Result<Vec<_>>>()?;
     drop(preserved);
     for (number, fd) in (3..).zip(&moved) {

@@ -26,6 +26,8 @@ pub mod wire;
 pub mod program;
 
 #[cfg(feature = "program")]
+mod agent;
+#[cfg(feature = "program")]
 mod builder;
 #[cfg(feature = "program")]
 mod client;
@@ -70,6 +72,8 @@ mod mapping;
 #[cfg(feature = "program")]
 mod monitor;
 #[cfg(feature = "program")]
+mod names;
+#[cfg(feature = "program")]
 mod namespaces;
 #[cfg(feature = "program")]
 mod probe;
@@ -79,6 +83,8 @@ mod reaper;
 mod rootfs;
 #[cfg(feature = "program")]
 mod rundir;
+#[cfg(feature = "program")]
+mod socket;
 #[cfg(feature = "program")]
 mod sync;
 #[cfg(feature = "program")]

@@ -21,7 +21,7 @@ use crate::record::Record;
 use crate::restart::{Policy, Restart};
 use crate::status::{self, Phase, Status};
 use crate::wire::{Exit, Kind};
-use crate::{events, foreign, held, hooks, namespaces, rundir, sys, teardown};
+use crate::{events, foreign, held, hooks, names, namespaces, rundir, sys, teardown};
 
 /// Builds the container and looks after it. `held` are descriptors to keep open for as long as it lives.
 pub(crate) fn run(control: OwnedFd, mut plan: ContainerPlan, held: Vec<OwnedFd>) {
@@ -47,6 +47,7 @@ struct Monitor {
     life: Option<Life>,
     health: Option<Health>,
     kept: Kept,
+    names: Option<names::Server>,
     listener: OwnedFd,
     restart: Restart,
     /// Somebody said that it is not to be started again.
@@ -72,6 +73,7 @@ enum Source {
 impl Monitor {
     fn begin(plan: ContainerPlan, hub: &mut Hub, engine: u32) -> Result<Monitor> {
         let lock = rundir::take_lock(&plan.run_dir)?;
+        plan.program_link.iter().for_each(|link| rundir::lead_to_program(link));
         if let Some(path) = &plan.streams.log {
             hub.set_log(Log::open(path, &logging(&plan), now())?);
         }
@@ -103,6 +105,12 @@ impl Monitor {
             Err(failure) => return Err(life.give_up(failure)),
         };
         hub.reply(engine, Kind::Created, &life.pid.to_be_bytes(), kept.net());
+        // While the engine wires the network.
+        let names = plan.names.as_ref().zip(kept.net()).map(|(names, net)| names::Server::begin(names, net));
+        let names = match names.transpose() {
+            Ok(names) => names,
+            Err(failure) => return Err(life.give_up(failure)),
+        };
         Ok(Monitor {
             restart: Restart::new(plan.restart),
             plan,
@@ -112,6 +120,7 @@ impl Monitor {
             life: Some(life),
             health,
             kept,
+            names,
             listener,
             stopped: false,
             oom_kills: 0,
@@ -370,6 +379,9 @@ impl Monitor {
     fn finish(self, hub: &mut Hub, held: Vec<OwnedFd>, end: End, exit: &Exit) {
         teardown::remove(&self.plan.cgroup);
         teardown::send(&self.plan.teardown);
+        if let (Some(server), Some(names)) = (self.names, &self.plan.names) {
+            server.end(names);
+        }
         // Those that fail have nobody to hear of it: the specification wants the others to run.
         let state = hooks::state(&self.plan.hooks.state, "stopped", 0);
         for hook in &self.plan.hooks.poststop {

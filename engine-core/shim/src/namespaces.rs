@@ -65,13 +65,9 @@ impl Kept {
         if plan.new & NET == 0 {
             return Ok(Kept { joined: Vec::new(), net: None, users: false });
         }
-        let open = || {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            rustix::fs::open("/proc/self/ns/net", flags, Mode::empty()).step("open", "/proc/self/ns/net")
-        };
-        let own = open()?;
+        let own = open_own("/proc/self/ns/net")?;
         sys::unshare(NET).step("make", "a network namespace")?;
-        let net = open();
+        let net = raise_loopback().and_then(|()| open_own("/proc/self/ns/net"));
         sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
         Ok(Kept { joined: Vec::new(), net: Some(net?), users: false })
     }
@@ -109,6 +105,34 @@ impl Kept {
             None => Ok(()),
         }
     }
+}
+
+/// Does `work` in the network namespace `net`. This process has one thread, and nothing of the container acts meanwhile.
+pub(crate) fn within<T>(net: BorrowedFd<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let own = open_own("/proc/self/ns/net")?;
+    sys::setns(net, NET).step("join", "the container's network namespace")?;
+    let done = work();
+    sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
+    done
+}
+
+/// Starts a child where this process is, also if its other children are in the sight of another container.
+pub(crate) fn out_of_sight<T>(start: impl FnOnce() -> Result<T>) -> Result<T> {
+    let children = open_own("/proc/self/ns/pid_for_children")?;
+    let own = open_own("/proc/self/ns/pid")?;
+    sys::setns(own.as_fd(), PID).step("return to", "the host's namespace of processes")?;
+    let started = start();
+    sys::setns(children.as_fd(), PID).step("join", "the container's namespace of processes")?;
+    started
+}
+
+fn open_own(path: &str) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("open", path)
+}
+
+/// Every network namespace has a loopback, which is down at first.
+pub(crate) fn raise_loopback() -> Result<()> {
+    sys::raise_loopback().step("bring up", "the loopback")
 }
 
 /// Moves this process to a time namespace of its own, if there is to be one, with clocks ahead by `offsets`.

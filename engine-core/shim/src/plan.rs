@@ -6,6 +6,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,10 @@ pub struct ContainerPlan {
     pub health: Option<HealthPlan>,
     /// Where to tell what happens to it.
     pub events: Option<Events>,
+    /// Its server of names.
+    pub names: Option<Names>,
+    /// A link that is to lead to the program of its monitor, for others that are started from the same memory.
+    pub program_link: Option<String>,
     /// Programs that run beside the container's at points of its life.
     pub hooks: Hooks,
     /// Its caller looks after the container by itself.
@@ -76,6 +81,23 @@ pub struct ContainerPlan {
     pub program: Option<Program>,
     /// What its namespaces of users, of clocks and of the network have.
     pub spaces: Spaces,
+}
+
+/// A server of names for a container, at 127.0.0.11, port 53.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// Its networks: what each is called, and the directory of its names.
+    pub networks: Vec<(String, String)>,
+    /// What the container's own links in these directories are called.
+    pub member: String,
+    /// The port that the server listens on.
+    pub port: u16,
+    /// A batch for a `NETLINK_NETFILTER` socket that leads questions for port 53 there.
+    pub redirect: Vec<u8>,
+    /// The servers that are asked for what no member is called.
+    pub servers: Vec<IpAddr>,
+    /// They are asked from the container's network namespace, and else from the host's.
+    pub inside: bool,
 }
 
 /// A program that builds containers, with the command line of runc.
@@ -369,6 +391,8 @@ pub enum MountSource {
     /// The container's own part of the cgroup tree: the mounts of the hierarchies, each with the names it is
     /// mounted by (empty for the only one) and its file system type and parameters.
     Cgroups(Vec<CgroupMount>),
+    /// Nothing: the mount that is there has other attributes from here on.
+    Earlier,
     /// What another mount namespace has at a path: a file system in memory that the two share.
     Theirs {
         /// The namespace.
@@ -439,6 +463,19 @@ pub struct Process {
     pub ids: Option<(u32, u32, Vec<u32>)>,
     /// What few programs ask for.
     pub traits: Option<Traits>,
+    /// Who decides about the calls that the filter asks about.
+    pub agent: Option<Agent>,
+}
+
+/// Who decides about the system calls that a filter asks about (OCI runtime-spec, config-linux.md, "Seccomp").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its socket.
+    pub path: String,
+    /// What it is told, as JSON: all up to the status of the container, which is told last.
+    pub state: String,
+    /// The container's first process, or 0 for one that is this itself.
+    pub container: u32,
 }
 
 /// What the kernel knows of a program that few ask for.

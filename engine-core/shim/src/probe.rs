@@ -12,11 +12,12 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions};
 
+use crate::agent::{self, Agent};
 use crate::failure::{Result, Step};
 use crate::hub::{monotonic, now};
 use crate::init::{self, Stdio, become_user, guard};
 use crate::life::{End, exit_code, nonblocking};
-use crate::plan::{Cgroup, ContainerPlan, HealthPlan, Process};
+use crate::plan::{Cgroup, ContainerPlan, HealthPlan};
 use crate::sys::{self, Forked};
 use crate::text::Text;
 use crate::wire::{Cause, Failure};
@@ -60,7 +61,7 @@ impl Probe {
         nonblocking(&output)?;
         let started = now();
         let process = match clone_into(&plan.cgroup, check.namespaces & PID, init, pid)? {
-            Forked::Child => run(plan, check, init, &theirs),
+            Forked::Child => run(plan, check, (init, pid), &theirs),
             Forked::Parent(pidfd, pid) => (pidfd, pid),
         };
         let deadline = monotonic().saturating_add(check.timeout);
@@ -106,9 +107,8 @@ impl Probe {
 
     fn kill(&self) {
         if let Ok(pid) = i32::try_from(self.pid) {
-            let _ = sys::kill(-pid, libc::SIGKILL);
+            sys::kill_session(pid, self.process.as_fd());
         }
-        let _ = sys::pidfd_send_signal(self.process.as_fd(), libc::SIGKILL);
     }
 
     /// It is not waited for any more.
@@ -210,7 +210,7 @@ fn group_of(group: &str, pid: u32) -> String {
 }
 
 /// Becomes the check, or says why not and ends.
-fn run(plan: &ContainerPlan, check: &HealthPlan, init: BorrowedFd<'_>, output: &OwnedFd) -> ! {
+fn run(plan: &ContainerPlan, check: &HealthPlan, init: (BorrowedFd<'_>, u32), output: &OwnedFd) -> ! {
     let failure = match prepare(plan, check, init, output) {
         Ok(command) => command.exec(),
         Err(failure) => failure,
@@ -222,11 +222,16 @@ fn run(plan: &ContainerPlan, check: &HealthPlan, init: BorrowedFd<'_>, output: &
 fn prepare(
     plan: &ContainerPlan,
     check: &HealthPlan,
-    init: BorrowedFd<'_>,
+    (init, container): (BorrowedFd<'_>, u32),
     output: &OwnedFd,
 ) -> Result<crate::command::Command> {
     guard()?;
     // While the host's files are in reach.
+    let mut process = plan.process.clone();
+    (process.args, process.terminal) = (check.args.clone(), false);
+    process.agent.iter_mut().for_each(|agent| agent.container = container);
+    let mut agent = agent::connect(process.agent.as_ref())?;
+    agent.as_mut().map_or(Ok(()), Agent::is_of_this_process)?;
     init::join_cgroup(&plan.cgroup.join)?;
     if let Some(adjustment) = plan.process.oom_score_adj {
         init::adjust_oom_score(adjustment)?;
@@ -235,9 +240,8 @@ fn prepare(
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step("open", "/")?;
     let copy = || rustix::io::fcntl_dupfd_cloexec(output, 3).step("copy", "a pipe");
     let stdio = Stdio { stdin: None, stdout: copy()?, stderr: copy()? }.with_input(root.as_fd())?;
-    let process = Process { args: check.args.clone(), terminal: false, ..plan.process.clone() };
     let identity = identity::look_up(root.as_fd(), &process)?;
     let command = become_user(&process, &identity, stdio, false)?;
-    identity::confine(&process)?;
+    identity::confine(&process, &mut agent)?;
     Ok(command)
 }

@@ -104,9 +104,7 @@ impl Rootfs {
                     Some(at) => self.shared.swap_remove(at).1,
                     None => open_source(path, *recursive)?,
                 };
-                let (below, here) = propagations(mount.propagation);
-                set_attributes(tree.as_fd(), true, mount.attributes_below, below, &mount.target)?;
-                set_attributes(tree.as_fd(), false, mount.attributes, here, &mount.target)?;
+                change(tree.as_fd(), mount)?;
                 let is_directory = file_type(tree.as_fd()).step("examine", path)? == FileType::Directory;
                 let target = if is_directory {
                     self.directory(&mount.target, mount.system)?
@@ -117,6 +115,10 @@ impl Rootfs {
                 move_to(tree.as_fd(), target.as_fd(), &mount.target)?;
             }
             MountSource::Cgroups(hierarchies) => self.cgroups(mount, attributes, hierarchies)?,
+            MountSource::Earlier => {
+                let there = self.resolve(&mount.target, PATH, ResolveFlags::empty());
+                change(there.step("open", &mount.target)?.as_fd(), mount)?;
+            }
             MountSource::Theirs { namespace, path } => {
                 let tree = crate::theirs::copy(namespace, path)?;
                 let target = self.directory(&mount.target, mount.system)?;
@@ -398,6 +400,13 @@ fn propagations(propagation: u32) -> (u32, u32) {
         0 => (0, propagation),
         _ => (propagation & !MS_REC, 0),
     }
+}
+
+/// Gives the mount `tree`, and those below it, the attributes of `mount`.
+fn change(tree: BorrowedFd<'_>, mount: &Mount) -> Result<()> {
+    let (below, here) = propagations(mount.propagation);
+    set_attributes(tree, true, mount.attributes_below, below, &mount.target)?;
+    set_attributes(tree, false, mount.attributes, here, &mount.target)
 }
 
 /// Changes attributes of the mount `tree` and how mounts travel there, with `recursive` below it too.

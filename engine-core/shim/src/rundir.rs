@@ -5,12 +5,13 @@ use alloc::string::String;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 
 use crate::failure::{Result, Step, failure};
 use crate::status::{self, Status};
-use crate::sys;
+use crate::text::Text;
 use crate::wire::Cause;
+use crate::{socket, sys};
 
 const SOCKET: &str = "control";
 
@@ -33,13 +34,18 @@ pub(crate) fn take_lock(run_dir: &str) -> Result<OwnedFd> {
 pub(crate) fn listen(run_dir: &str) -> Result<OwnedFd> {
     rustix::process::chdir(run_dir).step("enter", run_dir)?;
     crate::rootfs::clear(CWD, SOCKET).step("clear", "the control socket")?;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .step("make", "the control socket")?;
-    let address = SocketAddrUnix::new(SOCKET).step("name", "the control socket")?;
-    rustix::net::bind(&socket, &address).step("bind", "the control socket")?;
-    rustix::net::listen(&socket, 16).step("listen on", "the control socket")?;
-    Ok(socket)
+    socket::listen(SOCKET, SocketFlags::empty(), 16).step("listen on", "the control socket")
+}
+
+/// Has `link` lead to the program of this process: who opens it there can start it too. It need not be so; a process that
+/// finds nothing has a copy of its own.
+pub(crate) fn lead_to_program(link: &str) {
+    let pid = i64::from(rustix::process::getpid().as_raw_nonzero().get());
+    let (mut target, mut unfinished) = (Text::default(), Text::default());
+    target.push("/proc/").number(pid).push("/exe");
+    unfinished.push(link).push(".").number(pid);
+    let _ = rustix::fs::symlink(target.as_str(), unfinished.as_str())
+        .and_then(|()| rustix::fs::rename(unfinished.as_str(), link));
 }
 
 /// Replaces what is told of the container.

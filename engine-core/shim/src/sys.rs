@@ -85,6 +85,12 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// Kills the process `pid`, that of `pidfd`, which begins or has begun a session, with what it started in that.
+pub(crate) fn kill_session(pid: i32, pidfd: BorrowedFd<'_>) {
+    let _ = kill(-pid, libc::SIGKILL);
+    let _ = pidfd_send_signal(pidfd, libc::SIGKILL);
+}
+
 /// Sends signal number `signal` to the process that `pidfd` stands for. See pidfd_send_signal(2).
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     let info = ptr::null::<libc::siginfo_t>();
@@ -108,6 +114,26 @@ pub(crate) fn unshare(namespaces: u32) -> Result<()> {
 pub(crate) fn setns(fd: BorrowedFd<'_>, namespaces: u32) -> Result<()> {
     // SAFETY: the descriptor is open for the whole call.
     check(unsafe { libc::setns(fd.as_raw_fd(), namespaces as libc::c_int) }.into()).map(drop)
+}
+
+/// Brings up the loopback of the network namespace that this process is in. See netdevice(7).
+pub(crate) fn raise_loopback() -> Result<()> {
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        flags: libc::c_short,
+        /// The rest of the largest variant of `struct ifreq`.
+        rest: [u8; 22],
+    }
+    // Any socket will do, and this kind is there without networks.
+    let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM);
+    let socket = rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None)?;
+    let mut name = [0; libc::IFNAMSIZ];
+    name[..2].copy_from_slice(b"lo");
+    let request = Request { name, flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
+    // SAFETY: the socket is open, and `request`, which is as long as a `struct ifreq`, lives until the call returns.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }.into())
+        .map(drop)
 }
 
 /// The attributes of mount_setattr(2).
@@ -161,8 +187,10 @@ pub(crate) fn pivot_root() -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pivot_root, here, here) }).map(drop)
 }
 
-/// Loads a seccomp filter, an array of `struct sock_filter`. See seccomp(2).
-pub(crate) fn seccomp(filter: &[u8], flags: u32) -> Result<()> {
+/// Loads a seccomp filter, an array of `struct sock_filter`; gives the listener, if the flags ask for one. See
+/// seccomp(2).
+pub(crate) fn seccomp(filter: &[u8], flags: u32) -> Result<Option<OwnedFd>> {
+    const NEW_LISTENER: u32 = 1 << 3;
     const INSTRUCTION: usize = 8;
     let length = u16::try_from(filter.len() / INSTRUCTION).map_err(|_| Errno::INVAL)?;
     // The array came over a socket as bytes; the kernel wants it aligned.
@@ -175,10 +203,11 @@ pub(crate) fn seccomp(filter: &[u8], flags: u32) -> Result<()> {
     }
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: `program` and the array it points to live until the call returns, and `len` is the array's length.
-    check(unsafe {
+    let answer = check(unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-    })
-    .map(drop)
+    })?;
+    // SAFETY: with this flag the answer is a new descriptor that nobody else owns.
+    Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(answer as i32) }))
 }
 
 /// A new session keyring of no name, so that the keys of the engine's user are out of reach. See keyctl(2).
@@ -330,6 +359,21 @@ pub(crate) fn close_from_3_but(keep: OwnedFd) -> Result<OwnedFd> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0) })?;
     // SAFETY: number 3 is open and this is its only owner that is used.
     Ok(unsafe { OwnedFd::from_raw_fd(3) })
+}
+
+/// Closes every descriptor from 3 on but these. For a child that was cloned: what owned the others is not used any more.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers.into_iter().filter(|number| *number >= 3).chain([u32::MAX]) {
+        if first < number {
+            // SAFETY: takes integers; the caller's promise is that what owned these descriptors is not used any more.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) })?;
+        }
+        first = number.saturating_add(1);
+    }
+    Ok(())
 }
 
 /// The strings of an array as the C library hands it over.

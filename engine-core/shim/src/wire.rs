@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 /// The version of the plan's layout. Plans are only understood by a program of the same build, so this guards
 /// against a program named by hand.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Bytes of a frame's header.
 pub const HEADER: usize = 8;

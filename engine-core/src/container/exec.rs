@@ -37,6 +37,7 @@ pub(super) async fn exec(container: &Container, exec: ExecSpec) -> Result<Sessio
         process,
         user: UserSpec { user, additional_groups: row.record.spec.group_add.clone() },
         seccomp,
+        annotations: row.record.spec.annotations.clone(),
         stdin: exec.stdin,
         terminal_size: exec.terminal_size,
         detach: exec.detach,

@@ -10,7 +10,7 @@ use crate::id::ContainerId;
 use crate::network::endpoint::Wiring;
 use crate::network::names::{HOSTS, Hosts, Linked, ResolvConf};
 use crate::parts::Parts;
-use crate::spec::{ContainerSpec, LogSpec, NamespaceMode, NetworkMode};
+use crate::spec::{ContainerSpec, DnsSpec, LogSpec, NamespaceMode, NetworkMode};
 use crate::store::blocking;
 use crate::store::containers::ContainerRow;
 
@@ -86,7 +86,11 @@ pub(super) async fn write(
         NetworkMode::Host => [host_names(), hosts.text()?.replacen(HOSTS, "", 1)].concat(),
         _ => hosts.text()?,
     };
-    let resolv_conf = resolv_conf(spec, wiring).to_string();
+    let resolv_conf = match wiring.is_some_and(|wiring| wiring.redirect.is_some()) {
+        true => upstream(&spec.dns).of_name_service(),
+        false => resolv_conf(spec, wiring),
+    };
+    let resolv_conf = resolv_conf.to_string();
     let contents = [
         (files.hosts.clone(), hosts),
         (files.hostname.clone(), format!("{hostname}\n")),
@@ -119,6 +123,11 @@ pub(super) fn resolv_conf(spec: &ContainerSpec, wiring: Option<&Wiring>) -> Reso
         NetworkMode::Host => ResolvConf::of_host().with(&spec.dns),
         _ => ResolvConf::of_host().direct(&spec.dns, with_ipv6),
     }
+}
+
+/// The servers that a container's server of names asks, and the settings of the resolver that asks it.
+pub(super) fn upstream(wanted: &DnsSpec) -> ResolvConf {
+    ResolvConf::of_host().with(wanted)
 }
 
 /// The host's own `/etc/hosts`; a host without has no names to give.

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::info::ContainerInfo;
-use super::{Container, files, health, oci, plan, reconcile, state};
+use super::{Container, files, health, naming, oci, plan, reconcile, state};
 use crate::error::Result;
 use crate::id::{ContainerName, NetworkId};
 use crate::image::config::RunConfig;
@@ -85,7 +85,7 @@ pub(super) async fn inspect(container: &Container) -> Result<ContainerInfo> {
         ("Mounts", json!(mounts)),
         ("Config", config_of(&row, run)),
         ("HostConfig", host_config(spec, &row.name)),
-        ("NetworkSettings", network_settings(spec, &places, &members, state.running)),
+        ("NetworkSettings", network_settings(&row, &places, &members, state.running)),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -385,11 +385,12 @@ fn push(map: &mut Map<String, Value>, key: String, value: Value) {
 
 /// Where it stands in the network: `NetworkSettings`.
 fn network_settings(
-    spec: &ContainerSpec,
+    row: &ContainerRow,
     places: &[(NetworkId, Endpoint)],
     records: &[networks::NetworkRecord],
     running: bool,
 ) -> Value {
+    let spec = &row.record.spec;
     let place = places.first().filter(|_| running);
     let endpoint = place.map(|(_, endpoint)| endpoint);
     let mut ports: Map<String, Value> = Map::new();
@@ -404,9 +405,12 @@ fn network_settings(
     let record = records.iter().find(|record| record.plan.name == name);
     let plan = record.map(|record| &record.plan);
     let id = plan.map(|plan| plan.id.to_string()).unwrap_or_default();
+    let aliases = Some(&spec.endpoint.aliases).filter(|aliases| !aliases.is_empty());
+    let has_names = endpoint.is_some() && spec.network != NetworkMode::default();
+    let names = has_names.then(|| naming::names(row));
     let mut network = json!({
         "IPAMConfig": ipam_config(&spec.endpoint),
-        "Links": null, "Aliases": null, "DriverOpts": null, "NetworkID": id, "DNSNames": null,
+        "Links": null, "Aliases": aliases, "DriverOpts": null, "NetworkID": id, "DNSNames": names,
     });
     let place = place_of(plan, endpoint);
     let on_bridge = spec.network == NetworkMode::default();

@@ -20,6 +20,7 @@ mod list;
 mod lock;
 pub(crate) mod logs;
 mod names;
+mod naming;
 pub(crate) mod oci;
 mod pause;
 mod plan;

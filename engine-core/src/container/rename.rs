@@ -1,8 +1,9 @@
 //! Giving a container another name.
 
-use super::{Container, create, facts};
+use super::{Container, create, facts, naming};
 use crate::error::Result;
 use crate::id::ContainerName;
+use crate::network::endpoint;
 use crate::store::{Durability, containers};
 
 pub(super) async fn rename(container: &Container, name: ContainerName) -> Result<()> {
@@ -21,6 +22,7 @@ pub(super) async fn rename(container: &Container, name: ContainerName) -> Result
             }
         })
         .await?;
+    endpoint::rename(&container.parts, &row.id, naming::names(&row)).await?;
     facts::tell(&container.parts, &row, "rename", &[("oldName", &format!("/{old}"))]);
     Ok(())
 }

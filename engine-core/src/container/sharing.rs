@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::{find, plan, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
+use crate::network::directory;
 use crate::parts::Parts;
 use crate::runtime::driver::NamespaceKind;
 use crate::spec::{ContainerSpec, IpcMode, MountKind, MountSpec, NamespaceMode, NetworkMode};
@@ -179,6 +180,11 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<()> {
     if !matches!(spec.network, NetworkMode::Network(_)) && addresses {
         return conflict("user specified IP address is supported on user defined networks only");
     }
+    let has_names = matches!(spec.network, NetworkMode::Network(_)) && spec.network != NetworkMode::default();
+    if !has_names && !spec.endpoint.aliases.is_empty() {
+        return conflict("network-scoped aliases are only supported for user-defined networks");
+    }
+    spec.endpoint.aliases.iter().try_for_each(|alias| directory::check(alias))?;
     if !matches!(spec.network, NetworkMode::Container(_)) {
         return Ok(());
     }

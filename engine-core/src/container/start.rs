@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::lock::ContainerLock;
 use super::plan::Prepared;
 use super::reconcile::Ending;
-use super::{Container, facts, files, health, links, logs, plan, reconcile, sharing};
+use super::{Container, facts, files, health, links, logs, naming, plan, reconcile, sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::network::endpoint;
@@ -70,7 +70,7 @@ async fn launch(
     let wiring = match &spec.network {
         NetworkMode::Network(name) => {
             let ports: Vec<PortSpec> = plan::ports(spec, config.as_ref())?;
-            let wish = endpoint::Wish { ports: &ports, endpoint: &spec.endpoint };
+            let wish = endpoint::Wish { ports: &ports, endpoint: &spec.endpoint, names: &naming::names(row) };
             Some(endpoint::reserve(parts, &row.id, name, wish).await?)
         }
         NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => None,
@@ -124,6 +124,7 @@ async fn launch(
         health,
         events: Some(facts::source(parts, row)),
         shm: shared.shm,
+        names: wiring.as_ref().and_then(|wiring| naming::service(parts, row, wiring)),
     };
     let created = parts.runtime.create(bundle).await?;
     fault::point("start.created");

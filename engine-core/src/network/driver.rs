@@ -147,6 +147,13 @@ pub trait NetworkDriver: Send + Sync {
     /// endpoint. Each is a batch that may fail without harm.
     fn teardown(&self, plan: &NetworkPlan, endpoint: &Endpoint) -> Vec<Vec<u8>>;
 
+    /// A batch for a `NETLINK_NETFILTER` socket in the network namespace of a member, which leads its questions for
+    /// names, to 127.0.0.11, port 53, to `port` there. `None` for a driver whose members have no server of names.
+    fn redirect_names(&self, port: u16) -> Option<Vec<u8>> {
+        let _ = port;
+        None
+    }
+
     /// Wires the endpoint into the network namespace `netns`.
     async fn connect(&self, plan: &NetworkPlan, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()>;
 

@@ -5,9 +5,11 @@
 //! is recorded before anything is wired; and it is given back after all is unwired.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::directory::Directory;
 use super::driver::{Endpoint, NetworkDriver, NetworkPlan, PublishedPort};
 use super::turns::Turn;
 use super::{ipam, lease, list};
@@ -34,6 +36,17 @@ pub(crate) struct Wiring {
     pub(crate) held: Vec<OwnedFd>,
     /// What the monitor sends when the container has ended; see [`NetworkDriver::teardown`].
     pub(crate) teardown: Vec<Vec<u8>>,
+    /// How the container's questions for names come to its server, if the network has names.
+    pub(crate) redirect: Option<Redirect>,
+    /// What the container is called in the network.
+    names: Vec<String>,
+}
+
+/// See [`NetworkDriver::redirect_names`].
+#[derive(Clone, Debug)]
+pub(crate) struct Redirect {
+    pub(crate) port: u16,
+    pub(crate) batch: Vec<u8>,
 }
 
 impl Wiring {
@@ -45,6 +58,10 @@ impl Wiring {
         netns: BorrowedFd<'_>,
     ) -> Result<()> {
         Ground::of(parts).connect(self, netns).await?;
+        if self.redirect.is_some() {
+            let directory = Directory::of(&parts.run_root, &self.network.plan.id);
+            enter(directory, self.endpoint.clone(), self.names.clone()).await?;
+        }
         parts.tell(&event("connect", &self.network).with("container", container.as_str()));
         Ok(())
     }
@@ -57,6 +74,28 @@ pub(crate) struct Wish<'a> {
     pub(crate) ports: &'a [PortSpec],
     /// Addresses.
     pub(crate) endpoint: &'a EndpointSpec,
+    /// What it is to be called there, in networks that have names.
+    pub(crate) names: &'a [String],
+}
+
+async fn enter(directory: Directory, endpoint: Endpoint, names: Vec<String>) -> Result<()> {
+    let addresses: Vec<IpAddr> =
+        [Some(endpoint.address.into()), endpoint.ipv6.map(IpAddr::V6)].into_iter().flatten().collect();
+    blocking(move || directory.enter(&endpoint.id, &names, &addresses)).await
+}
+
+/// Has the container be called otherwise in the networks that it is in.
+pub(crate) async fn rename(parts: &Parts, container: &ContainerId, names: Vec<String>) -> Result<()> {
+    let id = container.clone();
+    for (network, endpoint) in parts.store.read(move |tx| endpoints::of_container(tx, &id)).await? {
+        let directory = Directory::of(&parts.run_root, &network);
+        // Where it has no names it gets none.
+        if directory.path().exists() {
+            directory.leave(&endpoint.id);
+            enter(directory, endpoint, names.clone()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that the network is on this host, takes the ports, and leases an address. What the container had there
@@ -167,7 +206,11 @@ impl<'a> Ground<'a> {
         let reservation = driver.reserve(&network.plan, wish.ports).await?;
         let endpoint = self.lease(container, &network, wish.endpoint, reservation.ports).await?;
         let teardown = driver.teardown(&network.plan, &endpoint);
-        Ok(Wiring { network, endpoint, held: reservation.held, teardown })
+        let port = names_port(&endpoint);
+        let redirect = driver.redirect_names(port).filter(|_| network.plan.name != DEFAULT);
+        let redirect = redirect.map(|batch| Redirect { port, batch });
+        let names = wish.names.to_vec();
+        Ok(Wiring { network, endpoint, held: reservation.held, teardown, redirect, names })
     }
 
     /// The network of that name, made on this host.
@@ -321,6 +364,9 @@ impl<'a> Ground<'a> {
                     Ok(driver) => faults.note(driver.disconnect(&network.plan, &endpoint).await),
                     Err(e) => faults.note::<()>(Err(e)),
                 }
+                if let Some(parts) = self.listener {
+                    Directory::of(&parts.run_root, &network.plan.id).leave(&endpoint.id);
+                }
                 left.push(event("disconnect", &network).with("container", container.as_str()));
             }
             undone.push(endpoint.id);
@@ -361,6 +407,14 @@ impl<'a> Ground<'a> {
         }
         faults.into_result().map(|()| lines)
     }
+}
+
+/// A port of those that programs leave to the kernel, of a container that has no program yet.
+fn names_port(endpoint: &Endpoint) -> u16 {
+    const FIRST: u16 = 32_768;
+    const COUNT: u16 = 28_232;
+    let random = endpoint.id.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    FIRST + random % COUNT
 }
 
 enum Outcome {

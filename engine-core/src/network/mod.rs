@@ -6,6 +6,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub(crate) mod directory;
 pub mod driver;
 pub(crate) mod endpoint;
 mod info;
@@ -21,6 +22,7 @@ mod turns;
 
 use std::sync::Arc;
 
+use self::directory::Directory;
 use self::endpoint::{DEFAULT, Ground};
 pub use self::info::{ConfigFrom, Ipam, IpamConfig, Member, NetworkInfo};
 use crate::error::{Error, ErrorKind, Faults, Result};
@@ -147,6 +149,9 @@ impl Ground<'_> {
             .await?;
         let network = removed.ok_or_else(|| Error::not_found(format!("network {name}")))?;
         self.driver(&network.driver)?.remove(&network.plan).await?;
+        if let Some(parts) = self.listener {
+            Directory::of(&parts.run_root, &network.plan.id).remove();
+        }
         self.tell(&endpoint::event("destroy", &network));
         Ok(info)
     }

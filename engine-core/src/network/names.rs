@@ -19,6 +19,8 @@ const PUBLIC: [IpAddr; 4] = [
 
 /// The stub of systemd-resolved; the servers behind it are in a file of its own.
 const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
+/// The server of names of a container.
+const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 const HOST_FILE: &str = "/etc/resolv.conf";
 const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
 /// More of the host's file is not read.
@@ -85,6 +87,16 @@ impl ResolvConf {
         }
         if !wanted.options.is_empty() {
             self.options.clone_from(&wanted.options);
+        }
+        self
+    }
+
+    /// For a container that asks the server of names that its monitor has. Every name is asked for as it is first, as
+    /// names of a network have no dots.
+    pub(crate) fn of_name_service(mut self) -> ResolvConf {
+        self.servers = vec![SERVER];
+        if !self.options.iter().any(|option| option.starts_with("ndots:")) {
+            self.options.push("ndots:0".to_owned());
         }
         self
     }

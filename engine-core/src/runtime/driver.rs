@@ -15,6 +15,8 @@
 //! **State is derived**, never stored: see [`Runtime::state`]. When the program has ended, and its output has been
 //! read to the end and logged, the exit record is written at [`Place::exit_record`]; only then do waiters hear of it.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +87,26 @@ pub struct Bundle {
     pub events: Option<EventSource>,
     /// The mount namespace of a container whose `/dev/shm` is this one's too.
     pub shm: Option<OwnedFd>,
+    /// The server of names that it has in its network namespace.
+    pub names: Option<NameService>,
+}
+
+/// A server of names for one container, at 127.0.0.11, port 53: it knows the members of the container's networks, and
+/// asks others for everything else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameService {
+    /// The networks: what each is called, and the directory of its names.
+    pub networks: Vec<(String, PathBuf)>,
+    /// What the container's own entries in these directories are called, which are removed when it has ended.
+    pub member: String,
+    /// The port that the server listens on.
+    pub port: u16,
+    /// Leads questions there; see [`NetworkDriver::redirect_names`](crate::NetworkDriver::redirect_names).
+    pub redirect: Vec<u8>,
+    /// The servers that are asked for everything else, one after the other.
+    pub servers: Vec<IpAddr>,
+    /// They are asked from the container's network namespace, and else from the host's.
+    pub inside: bool,
 }
 
 /// A command that is run in a container again and again, as its program is, and tells by its exit code whether the
@@ -274,6 +296,8 @@ pub struct ExecBundle {
     pub user: UserSpec,
     /// The system calls it may make, as the container's; `None` for all.
     pub seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
+    /// Annotations of the container, for whoever is asked about system calls.
+    pub annotations: BTreeMap<String, String>,
     /// Whether somebody writes to its standard input.
     pub stdin: bool,
     /// The first size of its terminal.

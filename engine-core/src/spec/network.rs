@@ -88,6 +88,8 @@ pub struct EndpointSpec {
     pub link_local: Vec<IpAddr>,
     /// Its hardware address; one that follows from the address unless given.
     pub mac: Option<[u8; 6]>,
+    /// What the other members can call it besides its name.
+    pub aliases: Vec<String>,
 }
 
 /// A container whose address another one is told, under its name and another: docker's `--link`.

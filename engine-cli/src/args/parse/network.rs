@@ -19,22 +19,32 @@ pub(crate) struct NetworkFlag {
     pub(crate) link_local: Vec<IpAddr>,
     /// The hardware address in it.
     pub(crate) mac: Option<[u8; 6]>,
+    /// What others can call it there.
+    pub(crate) aliases: Vec<String>,
 }
 
-/// `NAME`, `host`, `none`, `container:NAME`, or the long form `name=NAME,ip=…,ip6=…,mac-address=…`.
+/// `NAME`, `host`, `none`, `container:NAME`, or the long form `name=NAME,alias=…,ip=…,ip6=…,mac-address=…`.
 pub(crate) fn network(text: &str) -> Parsed<NetworkFlag> {
     if !text.contains('=') {
         let mode = text.parse().map_err(reason)?;
-        return Ok(NetworkFlag { mode, address: None, ipv6: None, link_local: Vec::new(), mac: None });
+        return Ok(NetworkFlag {
+            mode,
+            address: None,
+            ipv6: None,
+            link_local: Vec::new(),
+            mac: None,
+            aliases: Vec::new(),
+        });
     }
     let (mut name, mut address, mut ipv6, mut mac) = (None, None, None, None);
-    let mut link_local = Vec::new();
+    let (mut link_local, mut aliases) = (Vec::new(), Vec::new());
     for field in csv::fields(text)? {
         match field.split_once('=') {
             Some(("name", value)) => name = Some(value.to_owned()),
             Some(("ip", value)) => {
                 address = Some(value.parse().map_err(|_| format!("{value:?} is not an IPv4 address"))?);
             }
+            Some(("alias", value)) => aliases.push(value.to_owned()),
             Some(("ip6", value)) => {
                 ipv6 = Some(value.parse().map_err(|_| format!("{value:?} is not an IPv6 address"))?);
             }
@@ -44,7 +54,7 @@ pub(crate) fn network(text: &str) -> Parsed<NetworkFlag> {
             Some(("mac-address", value)) => mac = Some(hardware_address(value)?),
             Some((key, _)) => {
                 return Err(format!(
-                    "the option {key:?} of a network is not supported; name=, ip=, ip6=, link-local-ip= and \
+                    "the option {key:?} of a network is not supported; name=, alias=, ip=, ip6=, link-local-ip= and \
                      mac-address= are"
                 ));
             }
@@ -53,7 +63,7 @@ pub(crate) fn network(text: &str) -> Parsed<NetworkFlag> {
     }
     let name = name.filter(|name| !name.is_empty()).ok_or("the network's name is missing: name=NAME")?;
     let mode = name.parse().map_err(reason)?;
-    Ok(NetworkFlag { mode, address, ipv6, link_local, mac })
+    Ok(NetworkFlag { mode, address, ipv6, link_local, mac, aliases })
 }
 
 /// A range of addresses of either family.
@@ -127,8 +137,9 @@ mod tests {
             assert_eq!(mode(text).as_deref(), Ok(expected));
         }
         let flag =
-            network("name=web,ip=10.0.0.9,ip6=fd00::9,link-local-ip=fe80::9,mac-address=92-d0-c6-0a-29-33")
+            network("name=web,ip=10.0.0.9,alias=a,alias=b,ip6=fd00::9,link-local-ip=fe80::9,mac-address=92-d0-c6-0a-29-33")
                 .expect("well formed");
+        assert_eq!(flag.aliases, ["a", "b"]);
         assert_eq!(flag.address, Some([10, 0, 0, 9].into()));
         assert_eq!(flag.ipv6.map(|address| address.to_string()).as_deref(), Some("fd00::9"));
         assert_eq!(flag.link_local, ["fe80::9".parse::<IpAddr>().expect("an address")]);

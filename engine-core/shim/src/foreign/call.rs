@@ -5,9 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Access, Mode, OFlags};
+use rustix::fs::{Access, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use rustix::pty::OpenptFlags;
 
@@ -18,6 +18,7 @@ use crate::failure::{Result, Step, failure};
 use crate::init::{Stdio, guard, shown_number};
 use crate::life::exit_code;
 use crate::plan::Program;
+use crate::socket;
 use crate::sync::{Message, tell};
 use crate::sys::{self, Forked};
 use crate::text::Text;
@@ -55,7 +56,7 @@ impl Call<'_> {
         };
         // By a path that is short enough for an address, however long that of the desk is.
         let mut console = Text::default();
-        console.push("/proc/").number(shown_number()?.into()).push("/cwd/").push(CONSOLE);
+        console.push("/proc/").number(shown_number(CWD, "/proc/self")?.into()).push("/cwd/").push(CONSOLE);
         if listener.is_some() {
             command.extend(["--console-socket", console.as_str()]);
         }
@@ -133,13 +134,7 @@ fn streams(stdio: Option<Stdio>) -> rustix::io::Result<()> {
 
 /// Listens for the program in the working directory, and waits for nobody.
 fn listen() -> Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .step("make", "the console socket")?;
-    let address = SocketAddrUnix::new(CONSOLE).step("name", "the console socket")?;
-    rustix::net::bind(&socket, &address).step("bind", "the console socket")?;
-    rustix::net::listen(&socket, 1).step("listen on", "the console socket")?;
-    Ok(socket)
+    socket::listen(CONSOLE, SocketFlags::NONBLOCK, 1).step("listen on", "the console socket")
 }
 
 /// The terminal that the program has sent: master and slave.

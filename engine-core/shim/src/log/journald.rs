@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{SendFlags, SocketFlags, SocketType};
 
 use super::Stream;
 use crate::plan::HostJournal;
+use crate::socket;
 
 /// So long is a journal waited for that takes nothing; then it gets nothing more until it takes something again.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -75,11 +76,7 @@ impl Journald {
 }
 
 fn connect(path: &str) -> Option<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).ok()?;
-    let address = SocketAddrUnix::new(path).ok()?;
-    rustix::net::connect(&socket, &address).ok()?;
-    Some(socket)
+    socket::connect(path, SocketType::DGRAM, SocketFlags::empty()).ok()
 }
 
 /// The entry: the fields that every one has, the priority (3 is an error, 6 a notice), and the line with its length, as

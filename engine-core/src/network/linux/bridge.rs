@@ -79,6 +79,10 @@ impl NetworkDriver for Bridge {
         nft::teardown(endpoint)
     }
 
+    fn redirect_names(&self, port: u16) -> Option<Vec<u8>> {
+        nft::redirect_names(port)
+    }
+
     async fn connect(&self, plan: &NetworkPlan, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
         let netns = netns.try_clone_to_owned().subject(|| "network namespace of the container".into())?;
         let (inner, plan, endpoint) = (Arc::clone(&self.0), plan.clone(), endpoint.clone());

@@ -52,6 +52,11 @@ fn build(host: &Host, bundle: &Bundle, mut plan: ContainerPlan) -> Result<(Creat
     let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     // Another program sets limits by itself.
     let resources = resources.filter(|_| host.program.is_none());
+    plan.program_link = host
+        .shim
+        .link_to_make()
+        .map(|link| plan::text(link, "the link to the helper program"))
+        .transpose()?;
     plan.cgroup = host.cgroups.create(&place.cgroup, resources.unwrap_or(&nothing))?;
     let client = Client::over(control, place)?;
     let shm = bundle.shm.iter().map(AsFd::as_fd);

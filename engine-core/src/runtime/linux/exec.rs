@@ -17,6 +17,9 @@ pub(super) fn exec(host: &Host, place: &Place, exec: &ExecBundle) -> Result<Unix
         _ => None,
     };
     let mut plan = plan::exec(place, exec, host.cgroups.find_beside(&place.cgroup, first))?;
+    if let Some(agent) = &mut plan.process.agent {
+        agent.container = first().ok_or_else(|| client::not_running(place))?;
+    }
     plan.record = exec.record.as_ref().map(|record| execs::prepare(place, record)).transpose()?;
     let process = client::process(place)?;
     let root = match &host.program {

@@ -77,24 +77,30 @@ struct Held {
 }
 
 impl LinuxRuntime {
-    /// A runtime whose helper program is `shim`.
+    /// A runtime whose helper program is `shim`. Of all runtimes that have the same `shared`, in whatever process, the
+    /// helper programs run from one copy in memory: it is the path of a link that the runtime makes and replaces, in a
+    /// directory of its user's own.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] on a host without control groups.
-    pub fn new(shim: ShimProgram) -> Result<LinuxRuntime> {
-        LinuxRuntime::open(shim, None)
+    pub fn new(shim: ShimProgram, shared: Option<PathBuf>) -> Result<LinuxRuntime> {
+        LinuxRuntime::open(Shim::new(shim, shared), None)
     }
 
-    /// A runtime whose helper program `shim` looks after containers that `program` builds.
+    /// The same, whose helper program looks after containers that `program` builds.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] on a host without control groups.
-    pub fn driving(program: RuntimeProgram, shim: ShimProgram) -> Result<LinuxRuntime> {
-        LinuxRuntime::open(shim, Some(program))
+    pub fn driving(
+        program: RuntimeProgram,
+        shim: ShimProgram,
+        shared: Option<PathBuf>,
+    ) -> Result<LinuxRuntime> {
+        LinuxRuntime::open(Shim::new(shim, shared), Some(program))
     }
 
-    fn open(shim: ShimProgram, program: Option<RuntimeProgram>) -> Result<LinuxRuntime> {
-        let host = Host { shim: Shim::new(shim), cgroups: Cgroups::detect()?, program };
+    fn open(shim: Shim, program: Option<RuntimeProgram>) -> Result<LinuxRuntime> {
+        let host = Host { shim, cgroups: Cgroups::detect()?, program };
         Ok(LinuxRuntime { host: Arc::new(host), held: Mutex::default() })
     }
 

@@ -1,5 +1,7 @@
 //! Profiles in Docker's format: read, and reduced to what holds for one container.
 
+use std::path::PathBuf;
+
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompFilterFlag,
     LinuxSeccompOperator, LinuxSyscall,
@@ -31,9 +33,12 @@ pub(super) struct Profile {
     /// Flags for the kernel.
     #[serde(default)]
     pub(super) flags: Option<Vec<LinuxSeccompFilterFlag>>,
-    /// A socket that is asked; not supported by the runtime.
+    /// The socket of whoever is asked about calls.
     #[serde(default)]
-    pub(super) listener_path: Option<String>,
+    pub(super) listener_path: Option<PathBuf>,
+    /// What is said there besides.
+    #[serde(default)]
+    pub(super) listener_metadata: Option<String>,
     /// The rules.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) syscalls: Vec<Rule>,
@@ -135,10 +140,6 @@ impl Profile {
         if profile.syscalls.iter().any(|rule| rule.name.is_some() && !rule.names.is_empty()) {
             return Err(Error::invalid(SUBJECT, "a rule of it has both \"name\" and \"names\"; use one"));
         }
-        if profile.listener_path.as_deref().is_some_and(|path| !path.is_empty()) {
-            return Err(Error::new(ErrorKind::Unsupported, SUBJECT)
-                .because("it asks for a listener, which the engine does not have"));
-        }
         Ok(profile)
     }
 
@@ -162,8 +163,8 @@ impl Profile {
             .set_default_errno_ret(self.default_errno_ret)
             .set_architectures(Some(self.architectures(circumstances.architecture)))
             .set_flags(self.flags.clone())
-            .set_listener_path(None)
-            .set_listener_metadata(None)
+            .set_listener_path(self.listener_path.clone())
+            .set_listener_metadata(self.listener_metadata.clone())
             .set_syscalls(Some(syscalls));
         Ok(seccomp)
     }

@@ -238,8 +238,6 @@ fn what_is_no_profile_is_refused() {
         let error = Profile::parse(bad.as_bytes()).expect_err(bad);
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
     }
-    let listener = r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x"}"#;
-    assert_eq!(Profile::parse(listener.as_bytes()).expect_err("no listener").kind(), ErrorKind::Unsupported);
     let long = " ".repeat(2 << 20);
     assert_eq!(Profile::parse(long.as_bytes()).expect_err("too long").kind(), ErrorKind::LimitExceeded);
 }
@@ -257,6 +255,12 @@ fn the_wish_says_which_profile() {
     security.seccomp = Seccomp::Profile(r#"{"defaultAction": "SCMP_ACT_LOG"}"#.into());
     let action = decided(&security).map(|profile| profile.default_action());
     assert_eq!(action, Some(LinuxSeccompAction::ScmpActLog));
+    let asking =
+        r#"{"defaultAction": "SCMP_ACT_LOG", "listenerPath": "/run/agent", "listenerMetadata": "word"}"#;
+    security.seccomp = Seccomp::Profile(asking.into());
+    let profile = decided(&security).expect("is one");
+    assert_eq!(profile.listener_path().as_deref(), Some(std::path::Path::new("/run/agent")));
+    assert_eq!(profile.listener_metadata().as_deref(), Some("word"));
     security.seccomp = Seccomp::Unconfined;
     assert_eq!(decided(&security), None);
 }

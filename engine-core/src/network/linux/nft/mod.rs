@@ -12,7 +12,7 @@ mod ruleset;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use nix::errno::Errno;
 
@@ -247,6 +247,21 @@ fn published_elements(endpoint: &Endpoint) -> impl Iterator<Item = Element> {
         };
         Some(published(port, address?))
     })
+}
+
+/// Leads what a container asks of 127.0.0.11, port 53, to another port there: in its own network namespace, with the
+/// same table that publishes ports on the host.
+pub(super) fn redirect_names(port: u16) -> Option<Vec<u8>> {
+    const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+    const PORT: u16 = 53;
+    let mut transaction = Transaction::new();
+    ruleset::write_names(&mut transaction);
+    for protocol in [Protocol::Udp, Protocol::Tcp] {
+        let key = address_port_key(SERVER, protocol.number(), PORT);
+        let value = Value::Bytes(target(SERVER, port));
+        transaction.add(&Element { table: table(Family::V4), set: PUBLISHED, key, value });
+    }
+    transaction.end().finish()
 }
 
 /// Leads the endpoint's published ports to it.

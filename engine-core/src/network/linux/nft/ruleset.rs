@@ -177,6 +177,19 @@ pub(super) fn write(transaction: &mut Transaction, family: Family, chains: &[Cha
     }
 }
 
+/// The part of it that a container's own network has: what goes to an address and a port of a map is led elsewhere.
+pub(super) fn write_names(transaction: &mut Transaction) {
+    const CHAIN: &str = "names";
+    let table = table(Family::V4);
+    transaction.table(table);
+    for set in sets(table.family).iter().filter(|set| set.name == PUBLISHED) {
+        transaction.set(table, set);
+    }
+    transaction.chain(table, CHAIN, Some(Hook { kind: "nat", number: 3, priority: -100 }));
+    let rule = Rule::new(table.family).translate_by_address_and_port(PUBLISHED);
+    transaction.rule(table, CHAIN, None, &rule);
+}
+
 /// Nothing is forwarded but for the networks.
 pub(super) fn no_strangers(family: Family) -> Element {
     // `RTN_UNICAST`: what would be sent on.

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::bundle::Bundle;
 use super::record::{self, Record};
 use super::start::SOCKET;
-use super::{OciId, OciRuntime, client, delete, devices, group, name, notify, process};
+use super::{OciId, OciRuntime, client, delete, descriptors, devices, group, name, notify, process};
 use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::runtime::linux::client::Client;
 use crate::runtime::linux::create::encode;
@@ -29,6 +29,8 @@ pub struct Creation {
     pub bundle: PathBuf,
     /// The connection that the master of its terminal goes to.
     pub console: Option<OwnedFd>,
+    /// The connection that the pidfd of its first process goes to.
+    pub pidfd: Option<OwnedFd>,
     /// The first size of its terminal, in place of the one that the configuration says.
     pub terminal_size: Option<TerminalSize>,
     /// What its program gets from number 3 on.
@@ -112,6 +114,7 @@ impl OciRuntime {
         let begun = process::begin(pid)?.ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, name(id)).because("its first process has ended")
         })?;
+        descriptors::send_pidfd(creation.pidfd, pid, "standard")?;
         Record {
             oci_version: bundle.spec.version().clone(),
             id: id.to_string(),

@@ -1,10 +1,12 @@
 //! Descriptors that a caller gives or takes: those it hands on by their numbers, and the master of a terminal.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use engine_shim::control::receive;
+use engine_shim::control::{receive, send_all};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Error, Result, Subject};
 use crate::sys::descriptors::inherited;
@@ -34,7 +36,31 @@ pub fn inherit(count: u32) -> Result<Vec<OwnedFd>> {
 /// # Errors
 /// Nobody listens there.
 pub fn connect_console(path: &Path) -> Result<OwnedFd> {
-    UnixStream::connect(path).map(OwnedFd::from).subject(|| format!("console socket {}", path.display()))
+    connect("console socket", path)
+}
+
+/// Connects to the socket `path`, which takes the pidfd of a process.
+///
+/// # Errors
+/// Nobody listens there.
+pub fn connect_pidfd(path: &Path) -> Result<OwnedFd> {
+    connect("pidfd socket", path)
+}
+
+fn connect(noun: &str, path: &Path) -> Result<OwnedFd> {
+    UnixStream::connect(path).map(OwnedFd::from).subject(|| format!("{noun} {}", path.display()))
+}
+
+/// Sends the pidfd of a process, which is there still or is not yet reaped, to whoever asked for it. `kind` is runc's
+/// word beside it.
+pub(super) fn send_pidfd(socket: Option<OwnedFd>, pid: u32, kind: &str) -> Result<()> {
+    let Some(socket) = socket else { return Ok(()) };
+    let open = || {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        rustix::process::pidfd_open(pid, PidfdFlags::empty())
+    };
+    let process = open().subject(|| format!("process {pid}"))?;
+    send_all(socket, kind.as_bytes(), &[process.as_fd()]).subject(|| "the pidfd socket".to_owned())
 }
 
 /// Takes the master of a terminal within this process.
@@ -90,5 +116,7 @@ mod tests {
     fn nobody_listens_at_a_path_that_is_not_there() {
         let error = connect_console(Path::new("/nowhere/console")).expect_err("is not there");
         assert!(error.to_string().contains("/nowhere/console"), "{error}");
+        let error = connect_pidfd(Path::new("/nowhere/pidfd")).expect_err("is not there");
+        assert!(error.to_string().contains("pidfd socket /nowhere/pidfd"), "{error}");
     }
 }

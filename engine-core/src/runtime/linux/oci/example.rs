@@ -43,6 +43,40 @@ pub fn example() -> Value {
     })
 }
 
+/// The same for the user of this process, without privileges: that is the only user the container has, and the network
+/// is the host's. See runc-spec(8).
+pub fn rootless_example() -> Value {
+    let mut config = example();
+    let id = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+    config["linux"]["uidMappings"] = id(rustix::process::geteuid().as_raw());
+    config["linux"]["gidMappings"] = id(rustix::process::getegid().as_raw());
+    let is = |value: &Value, name: &str| value["type"] == name;
+    if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
+        namespaces.retain(|namespace| !is(namespace, "network"));
+        namespaces.push(json!({ "type": "user" }));
+    }
+    // Whoever does not own the network does not see it in a sysfs of its own, and owns no other groups.
+    for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+        if is(mount, "sysfs") {
+            *mount = json!({
+                "destination": "/sys", "type": "none", "source": "/sys",
+                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
+            });
+        }
+        if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
+            let owner = |option: &Value| {
+                option.as_str().is_some_and(|text| text.starts_with("uid=") || text.starts_with("gid="))
+            };
+            options.retain(|option| !owner(option));
+        }
+    }
+    // It has no say in limits.
+    if let Some(linux) = config["linux"].as_object_mut() {
+        linux.remove("resources");
+    }
+    config
+}
+
 fn mounts() -> Value {
     json!([
         { "destination": "/proc", "type": "proc", "source": "proc" },
@@ -78,14 +112,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_is_a_configuration_and_every_option_of_it_is_offered() {
-        let spec: oci_spec::runtime::Spec = serde_json::from_value(example()).expect("is a configuration");
-        assert_eq!(spec.version(), OCI_VERSION);
+    fn the_examples_are_configurations_and_every_option_of_them_is_offered() {
         let offered = super::super::features()["mountOptions"].clone();
-        for mount in spec.mounts().as_ref().expect("has some") {
-            for option in mount.options().iter().flatten().filter(|option| !option.contains('=')) {
-                let known = offered.as_array().is_some_and(|all| all.contains(&json!(option)));
-                assert!(known || option == "newinstance", "{option}");
+        for example in [example(), rootless_example()] {
+            let spec: oci_spec::runtime::Spec = serde_json::from_value(example).expect("is a configuration");
+            assert_eq!(spec.version(), OCI_VERSION);
+            for mount in spec.mounts().as_ref().expect("has some") {
+                for option in mount.options().iter().flatten().filter(|option| !option.contains('=')) {
+                    let known = offered.as_array().is_some_and(|all| all.contains(&json!(option)));
+                    assert!(known || option == "newinstance", "{option}");
+                }
             }
         }
     }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use engine_shim::plan::Direct;
 use engine_shim::wire::Kind;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User, UserBuilder};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::create::{check_console, streams};
 use super::signal::wrong_state;
-use super::{OciId, OciRuntime, Status, bundle, client, name, not_running, process, record};
+use super::{OciId, OciRuntime, Status, bundle, client, descriptors, name, not_running, process, record};
 use crate::error::{Error, Result};
 use crate::runtime::linux::client::Client;
 use crate::runtime::linux::create::encode;
@@ -39,8 +39,14 @@ pub struct Execution {
     pub no_new_privileges: bool,
     /// Capabilities to add, in the specification's words.
     pub capabilities: Vec<String>,
+    /// The label of SELinux, in place of the container's.
+    pub selinux: Option<String>,
+    /// The profile of AppArmor, in place of the container's.
+    pub apparmor: Option<String>,
     /// The connection that the master of its terminal goes to.
     pub console: Option<OwnedFd>,
+    /// The connection that its pidfd goes to.
+    pub pidfd: Option<OwnedFd>,
     /// The first size of its terminal, in place of the one that the process says.
     pub terminal_size: Option<TerminalSize>,
     /// What the program gets from number 3 on.
@@ -88,8 +94,9 @@ impl OciRuntime {
             None => self.host.cgroups.find_beside(&record.cgroup, || Some(record.pid)),
             Some(below) => self.host.cgroups.find(&format!("{}/{}", record.cgroup, below.trim_matches('/'))),
         };
-        let linux = spec.linux().as_ref();
-        let mut plan = plan::exec_direct(&process, linux, Direct { preserved, keyring: false }, cgroup)?;
+        let direct = Direct { preserved, keyring: false };
+        let mut plan = plan::exec_direct(&process, &spec, (id.as_str(), &record.bundle), direct, cgroup)?;
+        plan.process.agent.iter_mut().for_each(|agent| agent.container = record.pid);
         plan.terminal_size =
             execution.terminal_size.map(|size| (size.rows, size.columns)).or(plan.terminal_size);
         let target = i32::try_from(record.pid).ok().and_then(Pid::from_raw).ok_or_else(|| not_running(id))?;
@@ -109,11 +116,19 @@ impl OciRuntime {
         client.wait_for(None)?;
         let pid = client::number(&client.expect(Kind::Started)?)
             .ok_or_else(|| Error::internal(name(id), "the helper did not say which process it is"))?;
+        // Until the helper is told to leave, the number is that of no other process.
+        descriptors::send_pidfd(execution.pidfd, pid, "setns").inspect_err(|_| kill(pid))?;
         let helper = process::Helper::of(pid)?;
         // Which tells the helper to leave.
         drop(client);
         helper.await_leave();
         Ok(pid)
+    }
+}
+
+fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
 }
 
@@ -134,6 +149,12 @@ fn describe(execution: &Execution, own: Option<&Process>) -> Result<Process> {
     process.env_mut().get_or_insert_default().extend_from_slice(&execution.env);
     if execution.no_new_privileges {
         process.set_no_new_privileges(Some(true));
+    }
+    if let Some(label) = &execution.selinux {
+        process.set_selinux_label(Some(label.clone()));
+    }
+    if let Some(profile) = &execution.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
     }
     if execution.user.is_some() || !execution.additional_gids.is_empty() {
         process.set_user(user(execution, process.user())?);
@@ -213,6 +234,8 @@ mod tests {
             user: Some((8, None)),
             additional_gids: vec![9],
             no_new_privileges: true,
+            selinux: Some("label".to_owned()),
+            apparmor: Some("profile".to_owned()),
             capabilities: vec!["CAP_CHOWN".to_owned()],
             ..Execution::default()
         };
@@ -223,6 +246,8 @@ mod tests {
         assert_eq!((user.uid(), user.gid(), user.umask()), (8, 6, Some(18)));
         assert_eq!(*user.additional_gids(), Some(vec![7, 9]));
         assert_eq!(process.no_new_privileges(), Some(true));
+        assert_eq!(process.selinux_label().as_deref(), Some("label"));
+        assert_eq!(process.apparmor_profile().as_deref(), Some("profile"));
         let sets = process.capabilities().clone().expect("has some");
         assert_eq!(sets.bounding().clone().map(|set| set.len()), Some(2));
         assert_eq!(sets.ambient().clone().map(|set| set.len()), Some(1));

@@ -28,8 +28,8 @@ mod usage;
 use std::path::{Path, PathBuf};
 
 pub use self::create::Creation;
-pub use self::descriptors::{Console, connect_console, inherit};
-pub use self::example::example;
+pub use self::descriptors::{Console, connect_console, connect_pidfd, inherit};
+pub use self::example::{example, rootless_example};
 pub use self::exec::Execution;
 pub use self::features::features;
 pub use self::id::OciId;
@@ -59,7 +59,7 @@ impl OciRuntime {
     /// [`ErrorKind::Unsupported`] on a host without control groups.
     pub fn open(root: &Path, shim: ShimProgram) -> Result<OciRuntime> {
         let root = std::path::absolute(root).subject(|| format!("directory {}", root.display()))?;
-        let host = Host { shim: Shim::new(shim), cgroups: Cgroups::detect()?, program: None };
+        let host = Host { shim: Shim::new(shim, None), cgroups: Cgroups::detect()?, program: None };
         Ok(OciRuntime { root, host, systemd_cgroup: false })
     }
 

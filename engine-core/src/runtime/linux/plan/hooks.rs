@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 /// A container's state as the specification has it, but for its number and status.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StateHead<'a> {
-    oci_version: &'a str,
-    id: &'a str,
-    bundle: &'a Path,
+pub(super) struct StateHead<'a> {
+    pub(super) oci_version: &'a str,
+    pub(super) id: &'a str,
+    pub(super) bundle: &'a Path,
     #[serde(skip_serializing_if = "HashMap::is_empty")]
-    annotations: HashMap<String, String>,
+    pub(super) annotations: HashMap<String, String>,
 }
 
 /// A point in a container's life, with the number of its first process if it has one.

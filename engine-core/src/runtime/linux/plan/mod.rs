@@ -1,6 +1,8 @@
 //! What the shim is to do, decided from an OCI runtime configuration. Pure: nothing here looks at the host, and what
 //! the shim could not do, or would misunderstand, is refused here, before anything is made.
 
+mod agent;
+mod exec;
 pub(super) mod held;
 mod hooks;
 mod mounts;
@@ -15,20 +17,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine_shim::restart::Policy;
-use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Process, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxSeccomp, Spec};
 
 use engine_shim::plan::{
-    Cgroup, CgroupMount, ContainerPlan, Device, Direct, Events, ExecEvents, ExecPlan, HealthPlan,
-    HostJournal, Logging, Namespaces, Root, RootSource, Streams,
+    Cgroup, CgroupMount, ContainerPlan, Device, Direct, Events, HealthPlan, HostJournal, Logging, Names,
+    Namespaces, Root, RootSource, Streams,
 };
 
+use self::agent::Of;
+pub(super) use self::exec::{exec, exec_direct};
 pub(super) use self::hooks::{State, hooks_plan};
 pub(super) use self::mounts::options;
 use self::process::Who;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::driver::{self, Bundle, EventSource, ExecBundle, HealthCheck, Place};
+use crate::runtime::driver::{self, Bundle, EventSource, HealthCheck, NameService};
 use crate::spec::{Lifetime, RestartPolicy, RootMount, go_duration};
 
 /// Devices that every container has (OCI runtime-spec, config-linux.md, "Default Devices"): name, major and minor.
@@ -77,10 +79,27 @@ pub(super) fn container(bundle: &Bundle, cgroup_mounts: &[CgroupMount]) -> Resul
         restart: policy(bundle.restart),
         health: bundle.health.as_ref().map(health).transpose()?,
         events: bundle.events.as_ref().map(|events| self::events(bundle, events)).transpose()?,
+        names: bundle.names.as_ref().map(names).transpose()?,
         ..plan
     };
     held::resolve(&mut plan, bundle)?;
+    let of = of(spec, bundle.place.id.as_str(), &bundle.place.run_dir);
+    agent::give(&mut plan.process, filter(spec.linux().as_ref()), of, &[])?;
     Ok(plan)
+}
+
+fn names(service: &NameService) -> Result<Names> {
+    let networks = service.networks.iter().map(|(network, directory)| {
+        Ok((network.clone(), text(directory, "the directory of a network's names")?))
+    });
+    Ok(Names {
+        networks: networks.collect::<Result<_>>()?,
+        member: service.member.clone(),
+        port: service.port,
+        redirect: service.redirect.clone(),
+        servers: service.servers.clone(),
+        inside: service.inside,
+    })
 }
 
 /// The plan for a container that its caller looks after: `id` in the directory `bundle`, with its root at `rootfs`.
@@ -93,11 +112,23 @@ pub(super) fn direct(
     let path = text(rootfs, "the root file system")?;
     let readonly = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     let root = Root { source: RootSource::Directory(path.clone()), readonly };
-    let plan = decide(spec, root, &Who::Numbered, cgroup_mounts)?;
+    let mut plan = decide(spec, root, &Who::Numbered, cgroup_mounts)?;
+    let waiting = ["accept4", "recvmsg"];
+    agent::give(&mut plan.process, filter(spec.linux().as_ref()), of(spec, id, bundle), &waiting)?;
     let mut hooks = plan.hooks;
     hooks.state = hooks::state(spec, id, bundle)?;
     // In its own mount namespace the root may as well be mounted where it is.
     Ok(ContainerPlan { run_dir: path, hooks, direct: Some(direct), ..plan })
+}
+
+fn filter(linux: Option<&Linux>) -> Option<&LinuxSeccomp> {
+    linux.and_then(|linux| linux.seccomp().as_ref())
+}
+
+/// What an agent is told of a container of that configuration.
+fn of<'a>(spec: &'a Spec, id: &'a str, bundle: &'a Path) -> Of<'a> {
+    let annotations = spec.annotations().clone().unwrap_or_default();
+    Of { version: spec.version(), id, bundle, annotations }
 }
 
 /// What of a plan follows from the configuration; the rest is left empty.
@@ -136,6 +167,8 @@ fn decide(spec: &Spec, root: Root, who: &Who<'_>, cgroup_mounts: &[CgroupMount])
         streams: Streams { terminal_size: process::terminal_size(None, process), ..Streams::default() },
         process: program,
         init: false,
+        names: None,
+        program_link: None,
         hooks: hooks::hooks(spec)?,
         direct: None,
         restart: Policy::default(),
@@ -179,76 +212,6 @@ fn events(bundle: &Bundle, events: &EventSource) -> Result<Events> {
         id: bundle.place.id.to_string(),
         attributes: events.attributes.clone(),
     })
-}
-
-/// The plan for another process of a container whose group is `cgroup`.
-pub(super) fn exec(place: &Place, exec: &ExecBundle, cgroup: Cgroup) -> Result<ExecPlan> {
-    let events = exec.events.as_ref().map(|events| {
-        Ok(ExecEvents {
-            journal: text(&events.journal, "the journal of events")?,
-            container: place.id.to_string(),
-            start: events.start.clone(),
-            attributes: events.attributes.clone(),
-        })
-    });
-    Ok(ExecPlan {
-        events: events.transpose()?,
-        namespaces: JOINED as u32,
-        cgroup,
-        process: process::process(&exec.process, &Who::Named(&exec.user), exec.seccomp.as_ref())?,
-        stdin: exec.stdin,
-        terminal_size: process::terminal_size(exec.terminal_size, &exec.process),
-        detach: exec.detach,
-        direct: None,
-        record: None,
-        program: None,
-    })
-}
-
-/// The plan for another process, which its caller looks after, in a container whose group is `cgroup`.
-pub(super) fn exec_direct(
-    process: &Process,
-    linux: Option<&Linux>,
-    direct: Direct,
-    cgroup: Cgroup,
-) -> Result<ExecPlan> {
-    let mut program =
-        process::process(process, &Who::Numbered, linux.and_then(|linux| linux.seccomp().as_ref()))?;
-    if let Some(linux) = linux {
-        traits::of_container(&mut program.traits, linux)?;
-    }
-    Ok(ExecPlan {
-        namespaces: to_enter(linux),
-        cgroup,
-        process: program,
-        stdin: true,
-        terminal_size: process::terminal_size(None, process),
-        detach: true,
-        events: None,
-        direct: Some(direct),
-        record: None,
-        program: None,
-    })
-}
-
-/// The namespaces that a process enters in a container of that configuration.
-fn to_enter(linux: Option<&Linux>) -> u32 {
-    let has = |kind| {
-        let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-        namespaces.iter().any(|namespace| namespace.typ() == kind)
-    };
-    let mut enter = JOINED;
-    if has(LinuxNamespaceType::Time) {
-        enter |= spaces::CLONE_NEWTIME;
-    }
-    if has(LinuxNamespaceType::User) {
-        enter |= libc::CLONE_NEWUSER;
-        // From within a user namespace the host's cgroup namespace cannot be entered, not even by who is there.
-        if !has(LinuxNamespaceType::Cgroup) {
-            enter &= !libc::CLONE_NEWCGROUP;
-        }
-    }
-    enter as u32
 }
 
 fn logging(logging: &driver::Logging) -> Result<Logging> {

@@ -61,7 +61,11 @@ pub(super) fn mounts(
     cgroups: &[CgroupMount],
     linux: &runtime::Linux,
 ) -> Result<Vec<Mount>> {
-    let mut planned = mounts.iter().map(|mount| plan(mount, cgroups, linux)).collect::<Result<Vec<_>>>()?;
+    let mut planned = Vec::with_capacity(mounts.len());
+    for mount in mounts {
+        let mount = plan(mount, &mut planned, cgroups, linux)?;
+        planned.push(mount);
+    }
     let label = linux.mount_label().as_deref().unwrap_or_default();
     if !label.is_empty() {
         for mount in &mut planned {
@@ -76,7 +80,13 @@ pub(super) fn mounts(
     Ok(planned)
 }
 
-fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount], linux: &runtime::Linux) -> Result<Mount> {
+/// The plan of a mount after those that were `planned` already.
+fn plan(
+    mount: &runtime::Mount,
+    planned: &mut [Mount],
+    cgroups: &[CgroupMount],
+    linux: &runtime::Linux,
+) -> Result<Mount> {
     let target = target(mount.destination())?;
     let wrong = |reason: String| Error::invalid(format!("mount {target}"), reason);
     let mut options = Options::default();
@@ -85,6 +95,14 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount], linux: &runtime::Linux)
     }
     let kind = mount.typ().as_deref().unwrap_or("none");
     let source = match (options.bind, kind) {
+        _ if options.remount => {
+            let there =
+                |earlier: &&mut Mount| earlier.target == target && earlier.source != MountSource::Earlier;
+            let earlier = planned.iter_mut().rev().find(there);
+            let earlier = earlier.ok_or_else(|| wrong("there is no earlier mount to remount".to_owned()))?;
+            options.change(earlier);
+            MountSource::Earlier
+        }
         (Some(recursive), _) => bind(mount, recursive).map_err(&wrong)?,
         (None, "bind" | "rbind") => bind(mount, kind == "rbind").map_err(&wrong)?,
         (None, "none") => return Err(wrong("it has no type, and is no bind mount".to_owned())),
@@ -101,7 +119,7 @@ fn plan(mount: &runtime::Mount, cgroups: &[CgroupMount], linux: &runtime::Linux)
     if let Some((name, _)) = options.parameters.iter().find(|(name, _)| !GENERIC.contains(&name.as_str())) {
         return Err(wrong(format!("unknown option {name:?}")));
     }
-    if options.copy_up && (options.bind.is_some() || kind != "tmpfs") {
+    if options.copy_up && (options.remount || options.bind.is_some() || kind != "tmpfs") {
         return Err(wrong(format!("option {COPY_UP:?} is for a tmpfs alone")));
     }
     // Their targets are the engine's own choice, as is that of the directory of devices.
@@ -143,7 +161,7 @@ fn target(path: &Path) -> Result<String> {
 
 /// The options that are understood, sorted.
 pub(in crate::runtime::linux) fn options() -> Vec<String> {
-    let mut names: Vec<String> = ["bind", "idmap", "rbind", "ridmap", COPY_UP]
+    let mut names: Vec<String> = ["bind", "idmap", "rbind", "remount", "ridmap", COPY_UP]
         .into_iter()
         .chain(GENERIC)
         .chain(IGNORED)
@@ -168,6 +186,8 @@ struct Options {
     bind: Option<bool>,
     parameters: Vec<(String, Option<String>)>,
     copy_up: bool,
+    /// It changes an earlier mount.
+    remount: bool,
     /// Its owners are mapped; with the mounts below the source.
     idmap: Option<bool>,
 }
@@ -180,9 +200,7 @@ impl Options {
             COPY_UP => self.copy_up = true,
             "idmap" => self.idmap = Some(self.idmap.unwrap_or(false)),
             "ridmap" => self.idmap = Some(true),
-            "remount" => {
-                return Err(format!("this version does not support option {option:?}"));
-            }
+            "remount" => self.remount = true,
             _ if option.is_empty() || option.contains('\0') => {
                 return Err(format!("unknown option {option:?}"));
             }
@@ -197,6 +215,14 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// Gives the file system of an earlier mount, if it is a new one, its parameters at once; what is mounted in between
+    /// is not about them. A file system of the host is none to be changed.
+    fn change(&mut self, earlier: &mut Mount) {
+        if let MountSource::Filesystem { parameters, .. } = &mut earlier.source {
+            parameters.append(&mut self.parameters);
+        }
     }
 
     /// Takes an option that is about the mount and not about its file system. Names that begin with an `r` by

@@ -61,6 +61,7 @@ pub(super) fn process(
         umask: process.user().umask(),
         ids,
         traits: traits::traits(process)?,
+        agent: None,
     })
 }
 

@@ -44,6 +44,7 @@ fn bundle(config: Value) -> Bundle {
         health: None,
         events: None,
         shm: None,
+        names: None,
     }
 }
 
@@ -112,6 +113,32 @@ fn a_file_system_has_parameters() {
     assert!(mount.system, "nothing of an image may be on the way to the devices");
     assert!(mounted(json!({ "destination": "/proc", "type": "proc" })).expect("plans").system);
     assert!(!mounted(json!({ "destination": "/tmp", "type": "tmpfs" })).expect("plans").system);
+}
+
+#[test]
+fn an_earlier_mount_has_other_attributes_later_and_its_parameters_at_once() {
+    let earlier = json!({ "destination": "/x", "type": "tmpfs", "options": ["nosuid", "size=1m"] });
+    let mounts = |later: Value| {
+        let between = json!({ "destination": "/x/y", "type": "tmpfs" });
+        planned(|config| config["mounts"] = json!([earlier, between, later])).map(|plan| plan.mounts)
+    };
+    let later = json!({ "destination": "/x/", "options": ["remount", "ro", "size=2m"] });
+    let planned = mounts(later).expect("plans");
+    let size = |size: &str| ("size".to_owned(), Some(size.to_owned()));
+    let MountSource::Filesystem { parameters, .. } = &planned[0].source else { panic!("{planned:?}") };
+    assert_eq!(*parameters, [size("1m"), size("2m")]);
+    assert_eq!((&planned[2].source, planned[2].target.as_str()), (&MountSource::Earlier, "/x"));
+    assert_eq!(planned[2].attributes, Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0 });
+    for later in [
+        json!({ "destination": "/z", "options": ["remount", "ro"] }),
+        json!({ "destination": "/x", "type": "tmpfs", "options": ["remount", "tmpcopyup"] }),
+    ] {
+        mounts(later).expect_err("is refused");
+    }
+    let host = json!({ "destination": "/x", "type": "bind", "source": "/y" });
+    let later = json!({ "destination": "/x", "options": ["remount", "size=2m"] });
+    // The host's file system stays as it is.
+    assert_eq!(refused(|config| config["mounts"] = json!([host, later])), ErrorKind::InvalidInput);
 }
 
 #[test]
@@ -321,8 +348,4 @@ fn users_of_their_own_are_for_those_that_their_caller_looks_after() {
     let plan = direct(&spec, of, Direct::default(), &[]).expect("a plan");
     assert!(plan.namespaces.has_users());
     assert_eq!(plan.spaces.users.uids, "0 1000 1\n");
-    let entered = to_enter(spec.linux().as_ref()) as i32;
-    assert_eq!(entered & libc::CLONE_NEWUSER, libc::CLONE_NEWUSER);
-    assert_eq!(entered & libc::CLONE_NEWCGROUP, 0, "is the host's");
-    assert_eq!(to_enter(None), JOINED as u32);
 }

@@ -123,7 +123,7 @@ fn sources(plan: &ContainerPlan) -> Vec<Mount> {
         let name = match &mount.source {
             MountSource::Bind { path, .. } => path,
             MountSource::Theirs { namespace, .. } => namespace,
-            MountSource::Filesystem { .. } | MountSource::Cgroups(_) => continue,
+            MountSource::Filesystem { .. } | MountSource::Cgroups(_) | MountSource::Earlier => continue,
         };
         let Some(place) = name.strip_prefix(HELD) else { continue };
         let target = format!("/held/{place}");

@@ -22,6 +22,9 @@ use syscalls::Interface;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 1 << 3;
+
 /// How many compiled profiles are kept: the default one with a few sets of capabilities, and a few of users.
 const KEPT: usize = 8;
 
@@ -35,8 +38,8 @@ type Program = (Vec<u8>, u32);
 /// Compiles the profile for this machine; gives an array of `struct sock_filter` and the flags for seccomp(2).
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] for a profile that means nothing, [`ErrorKind::Unsupported`] for one that wants a
-/// listener, [`ErrorKind::LimitExceeded`] for one that is longer than the kernel takes.
+/// [`ErrorKind::InvalidInput`] for a profile that means nothing, [`ErrorKind::LimitExceeded`] for one that is longer
+/// than the kernel takes.
 pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<(Vec<u8>, u32)> {
     // A panic cannot leave the list in between two states.
     let known = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +47,8 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<(Vec<u8>, u32)> {
         return Ok(program.clone());
     }
     let interfaces = interfaces(profile.architectures().as_deref().unwrap_or_default())?;
-    let program = (bytes(&compile_for(profile, &interfaces)?), flags(profile));
+    let program = compile_for(profile, &interfaces)?;
+    let program = (bytes(&program), flags(profile, program::asks(&program)));
     let mut known = known();
     if known.len() >= KEPT {
         known.pop_front();
@@ -81,19 +85,51 @@ fn interfaces(named: &[Arch]) -> Result<Vec<Interface>> {
     Ok([own].into_iter().chain(others.iter().filter(meant)).copied().collect())
 }
 
-/// `SECCOMP_FILTER_FLAG_*`. Speculation is left alone unless the profile says otherwise, as in runc: the kernel's
-/// counter-measures slow every program down, and do not help against what a container shares with others.
-fn flags(profile: &LinuxSeccomp) -> u32 {
+/// `SECCOMP_FILTER_FLAG_*`, for a filter that `asks` or not. Speculation is left alone unless the profile says otherwise,
+/// as in runc: the kernel's counter-measures slow every program down, and do not help against what a container shares
+/// with others.
+fn flags(profile: &LinuxSeccomp, asks: bool) -> u32 {
     let bit = |flag: &LinuxSeccompFilterFlag| match flag {
-        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 1,
+        // The process that loads it has one thread, and the kernel would have this one or a listener.
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
         LinuxSeccompFilterFlag::SeccompFilterFlagLog => 1 << 1,
         LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => 1 << 2,
-        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 1 << 5,
+        // About waiting for an answer.
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => u32::from(asks) << 5,
     };
+    let listener = if asks { NEW_LISTENER } else { 0 };
     match profile.flags() {
-        None => bit(&LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow),
-        Some(flags) => flags.iter().map(bit).fold(0, |all, flag| all | flag),
+        None => listener | bit(&LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow),
+        Some(flags) => flags.iter().map(bit).fold(listener, |all, flag| all | flag),
     }
+}
+
+/// Whether a filter that is loaded with these flags asks somebody about calls.
+pub(crate) fn asks(flags: u32) -> bool {
+    flags & NEW_LISTENER != 0
+}
+
+/// Makes sure that a process that has loaded the profile's filter can still do what it has to: make the call `without`
+/// asking anybody, and those in `anyhow`.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`], naming the call.
+pub(crate) fn require(profile: &LinuxSeccomp, without: &str, anyhow: &[&str]) -> Result<()> {
+    let Some(own) = Interface::NATIVE.first() else { return Ok(()) };
+    let (table, default) = (rules::read(profile, *own)?, rules::default_action(profile)?);
+    let may = |call: &str, actions: &[rules::Action]| {
+        let action = own.number(call).and_then(|number| table.answer(number, default));
+        match action.is_some_and(|action| actions.contains(&action)) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Unsupported, format!("seccomp profile: the call {call}"))
+                .because(
+                    "it is used until the program begins, under the filter, when a listener was handed over",
+                )
+                .with_remedy("allow it in a profile with SCMP_ACT_NOTIFY")),
+        }
+    };
+    may(without, &[rules::ALLOW, rules::LOG])?;
+    anyhow.iter().try_for_each(|call| may(call, &[rules::ALLOW, rules::LOG, rules::NOTIFY]))
 }
 
 fn bytes(program: &[program::Instruction]) -> Vec<u8> {

@@ -6,7 +6,9 @@
 //!
 //! It is put together from its end to its beginning: jumps lead forward only, so where they lead is known by then.
 
-use super::rules::{Action, Alternative, Comparison, Condition, KILL_THREAD, NO_SUCH_CALL, Table, Verdict};
+use super::rules::{
+    Action, Alternative, Comparison, Condition, KILL_THREAD, NO_SUCH_CALL, NOTIFY, Table, Verdict,
+};
 use super::syscalls::{ARM_PRIVATE, Interface, X32_BIT};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -111,6 +113,11 @@ pub(super) fn assemble(tables: &[Table], default: Action) -> Result<Vec<Instruct
     assembler.push(LOAD, ARCHITECTURE)?;
     assembler.reversed.reverse();
     Ok(assembler.reversed)
+}
+
+/// Whether somebody is asked about a call.
+pub(super) fn asks(program: &[Instruction]) -> bool {
+    program.iter().any(|instruction| (instruction.operation, instruction.constant) == (RETURN, NOTIFY))
 }
 
 /// The ranges of a table over all numbers, which begin at `offset`.

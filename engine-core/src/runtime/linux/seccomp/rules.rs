@@ -127,13 +127,23 @@ pub(super) fn read(profile: &LinuxSeccomp, interface: Interface) -> Result<Table
             }
         }
     }
-    // A profile that allows what it does not name, or lets a tracer decide, is as good for new calls as for old ones.
-    let refuses = ![ALLOW, LOG, NO_SUCH_CALL].contains(&default) && default & 0xffff_0000 != TRACE;
+    // A profile that allows what it does not name, or lets somebody decide, is as good for new calls as for old ones.
+    let refuses = ![ALLOW, LOG, NOTIFY, NO_SUCH_CALL].contains(&default) && default & 0xffff_0000 != TRACE;
     table.newer = highest.filter(|_| refuses).map(|number| number + 1);
     Ok(table)
 }
 
 impl Table {
+    /// What always happens to the call, where nothing else would; `None` if that depends on its arguments.
+    pub(super) fn answer(&self, number: u32, default: Action) -> Option<Action> {
+        match self.calls.get(&number) {
+            None if self.newer.is_some_and(|newer| number >= newer) => Some(NO_SUCH_CALL),
+            None => Some(default),
+            Some(Verdict::Plain(action)) => Some(*action),
+            Some(Verdict::Conditional(_)) => None,
+        }
+    }
+
     fn add(&mut self, number: u32, action: Action, alternatives: &[Alternative]) {
         use std::collections::btree_map::Entry;
         match (self.calls.entry(number), alternatives) {
@@ -195,7 +205,10 @@ fn condition(argument: &LinuxSeccompArg, interface: Interface) -> Condition {
 }
 
 const TRACE: Action = 0x7ff0_0000;
-const LOG: Action = 0x7ffc_0000;
+/// The call is made, and written down.
+pub(super) const LOG: Action = 0x7ffc_0000;
+/// Whoever listens decides.
+pub(super) const NOTIFY: Action = 0x7fc0_0000;
 
 /// The action as the kernel takes it; `data` is the error number, or the message for a tracer.
 fn action(action: LinuxSeccompAction, data: Option<u32>) -> Result<Action> {
@@ -215,10 +228,6 @@ fn action(action: LinuxSeccompAction, data: Option<u32>) -> Result<Action> {
         LinuxSeccompAction::ScmpActTrace => TRACE | data()?,
         LinuxSeccompAction::ScmpActLog => LOG,
         LinuxSeccompAction::ScmpActAllow => ALLOW,
-        LinuxSeccompAction::ScmpActNotify => {
-            return Err(Error::new(ErrorKind::Unsupported, "seccomp action SCMP_ACT_NOTIFY")
-                .because("the engine has no listener for it")
-                .with_remedy("use another action in the profile"));
-        }
+        LinuxSeccompAction::ScmpActNotify => NOTIFY,
     })
 }

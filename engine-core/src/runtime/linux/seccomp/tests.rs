@@ -68,6 +68,7 @@ fn expected(profile: &LinuxSeccomp, interfaces: &[Interface], call: &Call) -> u3
         LinuxSeccompAction::ScmpActLog => 0x7ffc_0000,
         LinuxSeccompAction::ScmpActTrap => 0x0003_0000,
         LinuxSeccompAction::ScmpActTrace => 0x7ff0_0000 | errno.unwrap_or(1),
+        LinuxSeccompAction::ScmpActNotify => 0x7fc0_0000,
         _ => 0,
     };
     let default = value(profile.default_action(), profile.default_errno_ret());
@@ -130,7 +131,7 @@ fn expected(profile: &LinuxSeccomp, interfaces: &[Interface], call: &Call) -> u3
     }
     let new = highest.is_some_and(|highest| number > highest)
         && !(interface == Interface::Arm && number >= 0xf0000)
-        && ![0x7fff_0000, 0x7ffc_0000, 0x0005_0026].contains(&default)
+        && ![0x7fff_0000, 0x7ffc_0000, 0x7fc0_0000, 0x0005_0026].contains(&default)
         && default >> 16 != 0x7ff0;
     plain.or(conditional).unwrap_or(if new { 0x0005_0026 } else { default })
 }
@@ -198,6 +199,7 @@ fn action() -> impl Strategy<Value = (LinuxSeccompAction, Option<u32>)> {
         1 => Just((ScmpActLog, None)),
         1 => Just((ScmpActTrap, None)),
         1 => Just((ScmpActTrace, Some(7))),
+        1 => Just((ScmpActNotify, None)),
     ]
 }
 
@@ -313,10 +315,30 @@ fn a_profile_that_is_too_much_is_refused_in_time() {
 }
 
 #[test]
-fn what_needs_a_listener_is_refused() {
-    let mut rule = allow(&["mount"], Vec::new());
-    rule.set_action(LinuxSeccompAction::ScmpActNotify);
-    assert_eq!(compile(&with_rules(vec![rule])).expect_err("no listener").kind(), ErrorKind::Unsupported);
+fn a_filter_that_asks_has_a_listener_and_lets_it_be_handed_over() {
+    let notify = |names: &[&str]| {
+        let mut rule = allow(names, Vec::new());
+        rule.set_action(LinuxSeccompAction::ScmpActNotify);
+        rule
+    };
+    let mut profile = with_rules(vec![notify(&["mount"]), allow(&["sendmsg", "recvmsg"], Vec::new())]);
+    profile.set_flags(Some(vec![
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync,
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv,
+    ]));
+    let (_, flags) = compile(&profile).expect("compiles");
+    assert_eq!((flags, asks(flags)), (1 << 3 | 1 << 5, true));
+    let program = compile_for(&profile, &[Interface::X86_64]).expect("compiles");
+    assert_eq!(run(&program, &Call::new(Interface::X86_64, "mount", &[])).0, 0x7fc0_0000);
+    require(&profile, "sendmsg", &["recvmsg", "mount"]).expect("can be handed over");
+    let error = require(&profile, "sendmsg", &["accept4"]).expect_err("is refused");
+    assert!(error.to_string().contains("accept4"), "{error}");
+    require(&profile, "mount", &[]).expect_err("somebody would be asked who does not listen yet");
+
+    // Nobody is asked about calls that there are not.
+    let mut profile = with_rules(vec![notify(&["no_such_call"])]);
+    profile.set_flags(Some(vec![LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv]));
+    assert_eq!(compile(&profile).expect("compiles").1, 0);
 }
 
 #[test]

@@ -41,13 +41,13 @@ pub(super) struct Said {
 
 impl Fixture {
     pub(super) fn new() -> Fixture {
-        Fixture::of(LinuxRuntime::new(ShimProgram::Embedded).expect("cgroups are mounted"))
+        Fixture::of(LinuxRuntime::new(ShimProgram::Embedded, None).expect("cgroups are mounted"))
     }
 
     /// With Debian's runc.
     pub(super) fn driving_runc() -> Fixture {
         let runc = RuntimeProgram::new("/usr/sbin/runc");
-        Fixture::of(LinuxRuntime::driving(runc, ShimProgram::Embedded).expect("cgroups are mounted"))
+        Fixture::of(LinuxRuntime::driving(runc, ShimProgram::Embedded, None).expect("cgroups are mounted"))
     }
 
     fn of(runtime: LinuxRuntime) -> Fixture {
@@ -174,6 +174,7 @@ pub(super) fn exec_bundle(command: &[&str]) -> ExecBundle {
         process: serde_json::from_value(config["process"].clone()).expect("a process"),
         user: UserSpec::default(),
         seccomp: None,
+        annotations: Default::default(),
         stdin: false,
         terminal_size: None,
         detach: false,
@@ -226,6 +227,7 @@ pub(super) fn bundle(
         health: None,
         events: None,
         shm: None,
+        names: None,
     }
 }
 

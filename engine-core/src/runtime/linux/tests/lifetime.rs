@@ -21,7 +21,7 @@ async fn engine_process() {
     if std::env::var_os("ENGINE_TEST_WITH_ENGINE").is_some() {
         bundle.lifetime = Lifetime::WithEngine;
     }
-    let runtime = LinuxRuntime::new(ShimProgram::Embedded).expect("cgroups are mounted");
+    let runtime = LinuxRuntime::new(ShimProgram::Embedded, None).expect("cgroups are mounted");
     let created = runtime.create(bundle).await.expect("creates");
     if std::env::var_os("ENGINE_TEST_ONLY_CREATE").is_none() {
         runtime.start(&place).await.expect("starts");
@@ -92,7 +92,7 @@ async fn a_killed_engine_takes_a_container_along_that_has_not_begun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runtime_that_is_dropped_ends_what_depends_on_it() {
     let fixture = Fixture::new();
-    let runtime = LinuxRuntime::new(ShimProgram::Embedded).expect("cgroups are mounted");
+    let runtime = LinuxRuntime::new(ShimProgram::Embedded, None).expect("cgroups are mounted");
     let mut dependent = fixture.bundle(&["sleep", "1000"]);
     dependent.lifetime = Lifetime::WithEngine;
     let place = dependent.place.clone();
@@ -127,7 +127,7 @@ async fn a_killed_monitor_takes_its_container_along() {
 async fn another_engine_waits_for_the_end() {
     let fixture = Fixture::new();
     let place = fixture.begin(fixture.bundle(&["sh", "-c", "sleep 0.3; exit 6"])).await;
-    let other = LinuxRuntime::new(ShimProgram::Embedded).expect("cgroups are mounted");
+    let other = LinuxRuntime::new(ShimProgram::Embedded, None).expect("cgroups are mounted");
     assert_eq!(other.wait(&place).await.expect("waits").expect("has a record").code, 6);
 }
 
@@ -186,7 +186,7 @@ async fn a_program_in_a_file_takes_the_place_of_the_embedded_one() {
         std::fs::set_permissions(&source, mode).expect("sets mode");
         // Another process copies it: what this one has open to write, a child of another test may have a moment too.
         assert!(Command::new("cp").args([&source, &path]).status().expect("runs").success());
-        LinuxRuntime::new(ShimProgram::Path(path)).expect("cgroups are mounted")
+        LinuxRuntime::new(ShimProgram::Path(path), None).expect("cgroups are mounted")
     };
     let runtime = file("shim", crate::runtime::linux::SHIM_PROGRAM);
     let bundle = fixture.bundle(&["sh", "-c", "exit 8"]);
