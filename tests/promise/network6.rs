@@ -214,6 +214,21 @@ fn an_ipv6_address_and_those_of_the_link_can_be_chosen() {
 }
 
 #[test]
+fn a_container_that_turns_ipv6_off_is_in_such_a_network_without() {
+    let sandbox = Sandbox::new("six-off");
+    sandbox.busybox();
+    sandbox.engine(&["network", "create", "--ipv6", "six"]).ok();
+    let off = ["--network", "six", "--sysctl", "net.ipv6.conf.all.disable_ipv6=1", "-p", "8080:80"];
+    let start = [&["run", "-d", "--name", "off"], &off[..], &["busybox", "sleep", "1000"]].concat();
+    sandbox.engine(&start).ok();
+    assert_eq!(sandbox.engine(&["exec", "off", "ip", "-6", "addr", "show", "dev", "eth0"]).ok(), "");
+    assert_eq!(place(&sandbox, "off", "GlobalIPv6Address"), "");
+    assert_eq!(sandbox.engine(&["port", "off"]).ok(), "80/tcp -> 0.0.0.0:8080");
+    let address = place(&sandbox, "off", "IPAddress");
+    sandbox.engine(&["run", "--rm", "--network", "six", "busybox", "ping", "-c1", "-W5", &address]).ok();
+}
+
+#[test]
 fn a_network_with_ipv6_is_made_as_it_was_asked_for_or_refused() {
     let sandbox = Sandbox::new("six-create");
     let create =
@@ -221,9 +236,7 @@ fn a_network_with_ipv6_is_made_as_it_was_asked_for_or_refused() {
     let both = [
         "--ipv6",
         "--subnet",
-        "10.45.0.0/24",
-        "--subnet",
-        "2001:db8:45::/64",
+        "10.45.0.0/24,2001:db8:45::/64",
         "--gateway",
         "10.45.0.254",
         "--gateway",

@@ -18,13 +18,13 @@ pub(crate) struct Create {
     #[arg(short, long)]
     pub(crate) driver: Option<String>,
     /// IPv4 or IPv6 gateway for the subnet of the same family
-    #[arg(long)]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) gateway: Vec<IpAddr>,
     /// Restrict external access to the network
     #[arg(long)]
     pub(crate) internal: bool,
     /// Allocate container addresses from a sub-range
-    #[arg(long, value_parser = range)]
+    #[arg(long, value_delimiter = ',', value_parser = range)]
     pub(crate) ip_range: Vec<Range>,
     /// Enable IPv4 address assignment (default true)
     #[arg(long, default_value = "true", action = ArgAction::SetTrue, hide = true)]
@@ -39,7 +39,7 @@ pub(crate) struct Create {
     #[arg(short, long, value_name = "map", value_parser = pair)]
     pub(crate) opt: Vec<(String, String)>,
     /// Subnet in CIDR format that represents a network segment
-    #[arg(long, value_parser = range)]
+    #[arg(long, value_delimiter = ',', value_parser = range)]
     pub(crate) subnet: Vec<Range>,
     /// Its name.
     #[arg(value_name = "NETWORK")]

@@ -150,6 +150,16 @@ pub(super) fn ports(spec: &ContainerSpec, config: Option<&ImageConfig>) -> Resul
     network::ports::published(&spec.ports, spec.publish_all, &exposed.collect::<Vec<_>>())
 }
 
+/// Whether its kernel settings turn IPv6 off, of all interfaces or of those that are yet to come.
+pub(super) fn without_ipv6(spec: &ContainerSpec) -> bool {
+    let is_off = |(name, value): (&String, &String)| {
+        let name = name.replace('/', ".");
+        let of_all = ["net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.default.disable_ipv6"];
+        of_all.contains(&name.as_str()) && value.trim() != "0"
+    };
+    spec.sysctls.iter().any(is_off)
+}
+
 /// `user[:group]` that the program runs as.
 pub(super) fn user(spec: &ContainerSpec, config: Option<&ImageConfig>) -> String {
     spec.user.clone().unwrap_or_else(|| config.map(|config| config.config.user.clone()).unwrap_or_default())

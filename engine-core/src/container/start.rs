@@ -70,7 +70,9 @@ async fn launch(
     let wiring = match &spec.network {
         NetworkMode::Network(name) => {
             let ports: Vec<PortSpec> = plan::ports(spec, config.as_ref())?;
-            let wish = endpoint::Wish { ports: &ports, endpoint: &spec.endpoint, names: &naming::names(row) };
+            let (names, without_ipv6) = (naming::names(row), plan::without_ipv6(spec));
+            let wish =
+                endpoint::Wish { ports: &ports, endpoint: &spec.endpoint, names: &names, without_ipv6 };
             Some(endpoint::reserve(parts, &row.id, name, wish).await?)
         }
         NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => None,

@@ -76,6 +76,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) endpoint: &'a EndpointSpec,
     /// What it is to be called there, in networks that have names.
     pub(crate) names: &'a [String],
+    /// It has IPv6 turned off: to it the network is one without.
+    pub(crate) without_ipv6: bool,
 }
 
 async fn enter(directory: Directory, endpoint: Endpoint, names: Vec<String>) -> Result<()> {
@@ -201,7 +203,10 @@ impl<'a> Ground<'a> {
         network: &NetworkName,
         wish: Wish<'_>,
     ) -> Result<Wiring> {
-        let network = self.made(network).await?;
+        let mut network = self.made(network).await?;
+        if wish.without_ipv6 {
+            network.plan.ipv6 = None;
+        }
         let driver = self.driver(&network.driver)?;
         let reservation = driver.reserve(&network.plan, wish.ports).await?;
         let endpoint = self.lease(container, &network, wish.endpoint, reservation.ports).await?;

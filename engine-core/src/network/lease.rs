@@ -34,7 +34,7 @@ pub(super) fn link_local(wanted: &[IpAddr]) -> Result<Vec<IpAddr>> {
         None => Ok(wanted.to_vec()),
         Some(address) => {
             Err(Error::invalid(format!("address {address}"), "it is no address of the link alone")
-                .with_remedy("choose one of 169.254.0.0/16 or fe80::/64"))
+                .with_remedy("choose one of 169.254.0.0/16 or fe80::/10"))
         }
     }
 }

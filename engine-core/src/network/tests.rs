@@ -58,7 +58,7 @@ impl Process {
         ports: &[PortSpec],
     ) -> crate::Result<Wiring> {
         let endpoint = Default::default();
-        let wish = super::endpoint::Wish { ports, endpoint: &endpoint, names: &[] };
+        let wish = super::endpoint::Wish { ports, endpoint: &endpoint, names: &[], without_ipv6: false };
         self.ground().reserve(container, &name(network), wish).await
     }
 }
@@ -311,8 +311,12 @@ fn ipv6_addresses_are_leased_beside_the_others_and_told_with_them() {
             EndpointSpec { ipv6: Some(address), ..EndpointSpec::default() }
         };
         let reserve = async |at: usize, endpoint: &EndpointSpec| {
-            let wish =
-                super::endpoint::Wish { ports: &[PortSpec::tcp(8080 + at as u16, 80)], endpoint, names: &[] };
+            let wish = super::endpoint::Wish {
+                ports: &[PortSpec::tcp(8080 + at as u16, 80)],
+                endpoint,
+                names: &[],
+                without_ipv6: false,
+            };
             let reserved = ground.reserve(&containers[at], &name("six"), wish).await;
             reserved.map(|wiring| (wiring.endpoint.ipv6.expect("has one").to_string(), wiring.held.len()))
         };
@@ -349,7 +353,7 @@ fn ipv6_addresses_are_leased_beside_the_others_and_told_with_them() {
         assert_eq!(ground.create(spec).await.expect_err("overlaps").kind(), ErrorKind::Conflict);
         let plain = process.container("plain");
         let endpoint = wanted("2001:db8:9::77");
-        let wish = super::endpoint::Wish { ports: &[], endpoint: &endpoint, names: &[] };
+        let wish = super::endpoint::Wish { ports: &[], endpoint: &endpoint, names: &[], without_ipv6: false };
         for network in ["bridge", "none-such-v6"] {
             if network != "bridge" {
                 ground.create(NetworkSpec::new(name(network))).await.expect("created");
@@ -359,7 +363,7 @@ fn ipv6_addresses_are_leased_beside_the_others_and_told_with_them() {
         }
         let link_local = vec!["10.0.0.1".parse().expect("an address")];
         let endpoint = EndpointSpec { link_local, ..EndpointSpec::default() };
-        let wish = super::endpoint::Wish { ports: &[], endpoint: &endpoint, names: &[] };
+        let wish = super::endpoint::Wish { ports: &[], endpoint: &endpoint, names: &[], without_ipv6: false };
         let error = ground.reserve(&plain, &name("six"), wish).await.err().expect("not of the link");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     });

@@ -77,12 +77,8 @@ fn one(spec: &PortSpec, addresses: &[IpAddr]) -> Result<(Vec<OwnedFd>, u16)> {
             Err((address, errno)) => return Err(refused(spec.protocol, address, port, errno)),
         }
     }
-    Err(in_use(
-        spec.protocol,
-        addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        low,
-        high,
-    ))
+    let address = addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    Err(in_use(spec.protocol, address, low, high))
 }
 
 /// The same port on all the addresses; or which of them cannot be had, and why.

@@ -7,7 +7,7 @@ use super::ports::{container, network};
 use super::{HOST, OUTSIDE, driver, neighbour, on_a_host, on_a_host_with, outside, shell};
 use crate::error::ErrorKind;
 use crate::network::conformance::{self, Namespace};
-use crate::network::driver::NetworkDriver;
+use crate::network::driver::{NetworkDriver, NetworkPlan};
 use crate::spec::PortSpec;
 
 #[test]
@@ -248,29 +248,36 @@ fn a_bridge_that_lost_something_gets_it_back_and_one_that_vanished_is_made_by_th
 
 #[test]
 fn a_connection_takes_a_fraction_of_a_millisecond() {
-    on_a_host(|| async {
-        let plan = network("bridge", |_| ()).await;
-        let (mut connects, mut creates) = (Vec::new(), Vec::new());
-        for number in 1..=20 {
-            let netns = Namespace::new();
-            let mut end = conformance::endpoint(&plan, number);
-            end.ports = driver()
-                .reserve(&plan, &[PortSpec { host: None, ..PortSpec::tcp(0, 80) }])
-                .await
-                .expect("free")
-                .ports;
-            let driver = driver();
-            let begin = Instant::now();
-            driver.create(&plan).await.expect("finds it made");
-            creates.push(begin.elapsed());
-            let begin = Instant::now();
-            driver.connect(&plan, &end, netns.fd()).await.expect("connects");
-            connects.push(begin.elapsed());
-        }
-        creates.sort_unstable();
-        connects.sort_unstable();
-        println!("create again: {:?}, connect with a port: {:?} (medians)", creates[10], connects[10]);
-        // Generous: other tests run beside.
-        assert!(connects[10] < Duration::from_millis(20), "{connects:?}");
-    });
+    on_a_host(|| async { connections(network("bridge", |_| ()).await).await });
+    on_a_host(|| async { connections(conformance::plan_with_ipv6(&driver(), "six").await).await });
+}
+
+async fn connections(plan: NetworkPlan) {
+    let (mut connects, mut creates) = (Vec::new(), Vec::new());
+    for number in 1..=20 {
+        let netns = Namespace::new();
+        let mut end = conformance::endpoint(&plan, number);
+        end.ports = driver()
+            .reserve(&plan, &[PortSpec { host: None, ..PortSpec::tcp(0, 80) }])
+            .await
+            .expect("free")
+            .ports;
+        let driver = driver();
+        let begin = Instant::now();
+        driver.create(&plan).await.expect("finds it made");
+        creates.push(begin.elapsed());
+        let begin = Instant::now();
+        driver.connect(&plan, &end, netns.fd()).await.expect("connects");
+        connects.push(begin.elapsed());
+    }
+    creates.sort_unstable();
+    connects.sort_unstable();
+    println!(
+        "IPv6 {}: create again: {:?}, connect with a port: {:?} (medians)",
+        plan.ipv6.is_some(),
+        creates[10],
+        connects[10]
+    );
+    // Generous: other tests run beside.
+    assert!(connects[10] < Duration::from_millis(20), "{connects:?}");
 }
