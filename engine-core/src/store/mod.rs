@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -86,9 +86,9 @@ impl Store {
         // A process that only ran one container must not pay for a checkpoint when it ends; the log is kept short
         // by its size instead, because the next process to open the store has to read it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        write_ahead(connection)?;
         connection.execute_batch(
-            "PRAGMA journal_mode = wal;
-             PRAGMA synchronous = normal;
+            "PRAGMA synchronous = normal;
              PRAGMA foreign_keys = on;
              PRAGMA wal_autocheckpoint = 200;",
         )?;
@@ -157,6 +157,20 @@ impl Store {
             connection.execute_batch("PRAGMA synchronous = normal").map_err(|e| self.failed(e))?;
         }
         result
+    }
+}
+
+/// Has the store written ahead. While others open a new store at the same moment that is refused, and SQLite asks no
+/// busy handler about it.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let mut waited = 0;
+    loop {
+        match connection.execute_batch("PRAGMA journal_mode = wal") {
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_for_others(waited) => {
+                waited += 1;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -325,6 +339,25 @@ mod tests {
         let (a, b) = (Store::open(root.path()).expect("opens"), Store::open(root.path()).expect("opens"));
         a.write_now(Durability::Relaxed, |tx| volumes::insert(tx, &volume("data"))).expect("writes");
         assert_eq!(b.read_now(volumes::list).expect("reads").len(), 1);
+    }
+
+    #[test]
+    fn a_new_store_can_be_opened_by_many_at_the_same_moment() {
+        for _ in 0..20 {
+            let root = tempfile::tempdir().expect("a directory");
+            let together = std::sync::Barrier::new(8);
+            let open = || {
+                together.wait();
+                Store::open(root.path()).map(|store| store.read_now(volumes::list).expect("reads").len())
+            };
+            let opened: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            });
+            for one in opened {
+                assert_eq!(one.expect("opens"), 0);
+            }
+        }
     }
 
     #[test]
