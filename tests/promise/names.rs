@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::support::{Background, Ran, Sandbox, eventually};
 
@@ -115,6 +116,16 @@ impl Net {
         self.within(name, &[&["python3", "-c", ASK], question].concat()).ok().to_owned()
     }
 
+    /// The process that answers for a container.
+    fn server_of(&self, name: &str) -> Option<String> {
+        let pid = self.inspect(name, "{{.State.Pid}}");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("a parent");
+        let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
+        let children = children.expect("reads");
+        children.split_whitespace().find(|child| *child != pid).map(str::to_owned)
+    }
+
     /// A server of names of the host, at `address`.
     fn server(&self, address: &str, mine: &str) -> Background {
         ready(self.sandbox.command("python3").args(["-c", SERVER, address, mine]))
@@ -178,6 +189,14 @@ fn members_are_found_by_every_name_they_have() {
     assert_ne!(net.ask("stranger", &["A", "web"]), format!("fine {web}"));
     let conf = net.sandbox.engine(&["run", "--rm", "busybox", "cat", "/etc/resolv.conf"]);
     assert!(!conf.ok().contains("127.0.0.11"), "{conf:?}");
+    // An engine that works in its network leaves the server alone.
+    let inner = net.sandbox.dir().join("inner");
+    let inner = inner.to_str().expect("a path");
+    let (store, run) = (format!("ENGINE_ROOT={inner}/store"), format!("ENGINE_RUN_ROOT={inner}/run"));
+    let deep = ["env", &store, &run, crate::support::ENGINE, "network"];
+    net.within("client", &[&deep[..], &["create", "deep"]].concat()).ok();
+    assert_eq!(net.ask("client", &["A", "web"]), format!("fine {web}"));
+    net.within("client", &[&deep[..], &["rm", "deep"]].concat()).ok();
     // Who is in another one's network asks its server.
     let shared = ["run", "--rm", "--network", "container:client", "busybox", "nslookup", "web"];
     assert!(net.sandbox.engine(&shared).ok().contains(&web));
@@ -344,13 +363,7 @@ import time; time.sleep(1); print("done")
         assert!(!net.ask("web", &["A", outside]).starts_with("fine"), "{outside}");
     }
     // It has neither rights nor files of the host open.
-    let pid = net.inspect("web", "{{.State.Pid}}");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("a parent").to_owned();
-    let children =
-        std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).expect("reads");
-    let server =
-        children.split_whitespace().find(|child| *child != pid).expect("a server of names").to_owned();
+    let server = net.server_of("web").expect("a server of names");
     let status = std::fs::read_to_string(format!("/proc/{server}/status")).expect("it runs");
     assert!(
         status.contains("CapEff:\t0000000000000000") && status.contains("CapPrm:\t0000000000000000"),
@@ -366,6 +379,12 @@ import time; time.sleep(1); print("done")
             || path.starts_with("anon_inode:[pidfd")
     };
     assert!(open.iter().all(ours), "{open:?}");
+    // One that is killed, for want of memory say, is followed by another.
+    std::thread::sleep(Duration::from_secs(1));
+    net.sandbox.host(&["kill", "-9", &server]).ok();
+    eventually(5, "there is another", || net.server_of("web").is_some_and(|other| other != server));
+    assert_eq!(net.ask("web", &["A", "web"]), format!("fine {web}"));
+    assert_eq!(net.ask("web", &["tcp", "A", "web"]), format!("fine {web}"));
 }
 
 #[test]

@@ -68,6 +68,7 @@ enum Source {
     Sync,
     Check,
     CheckOutput,
+    Names,
 }
 
 impl Monitor {
@@ -177,9 +178,9 @@ impl Monitor {
     /// Waits for something to happen, at most until `deadline`, and deals with it. Whether the first process has ended
     /// is the answer.
     fn turn(&mut self, hub: &mut Hub, deadline: Option<i64>) -> bool {
-        let mut sources = [Source::Listener; 5];
+        let mut sources = [Source::Listener; 6];
         let events = {
-            let mut fds: [BorrowedFd<'_>; 5] = [self.listener.as_fd(); 5];
+            let mut fds: [BorrowedFd<'_>; 6] = [self.listener.as_fd(); 6];
             let mut count = 1;
             let mut watch = |source, fd| {
                 if let (Some(place), Some(kind)) = (fds.get_mut(count), sources.get_mut(count)) {
@@ -195,6 +196,7 @@ impl Monitor {
                 let kinds = [Source::Check, Source::CheckOutput];
                 kinds.into_iter().zip(health.watched()).for_each(|(kind, fd)| watch(kind, fd));
             }
+            self.names.iter().for_each(|server| watch(Source::Names, server.process()));
             let checked = self.health.as_ref().filter(|_| self.is_running()).map(Health::deadline);
             let deadline = [deadline, checked].into_iter().flatten().min();
             let timeout = deadline.map(|deadline| timespec(deadline.saturating_sub(monotonic())));
@@ -208,6 +210,11 @@ impl Monitor {
                     Some(Source::Sync) => self.hear(hub),
                     Some(Source::Check) => self.check(|health, _, check, _| health.end(check)),
                     Some(Source::CheckOutput) => self.health.iter_mut().for_each(Health::hear),
+                    Some(Source::Names) => {
+                        let (plan, net) = (self.plan.names.as_ref(), self.kept.net());
+                        let server = self.names.take().zip(plan.zip(net));
+                        self.names = server.and_then(|(server, (names, net))| server.again(names, net));
+                    }
                     Some(Source::Listener) | None => self.accept(hub),
                 },
                 Event::Request(client, kind, payload) => self.answer(hub, client, kind, &payload),
@@ -379,8 +386,9 @@ impl Monitor {
     fn finish(self, hub: &mut Hub, held: Vec<OwnedFd>, end: End, exit: &Exit) {
         teardown::remove(&self.plan.cgroup);
         teardown::send(&self.plan.teardown);
-        if let (Some(server), Some(names)) = (self.names, &self.plan.names) {
-            server.end(names);
+        self.plan.names.iter().for_each(names::leave);
+        if let Some(server) = self.names {
+            server.end();
         }
         // Those that fail have nobody to hear of it: the specification wants the others to run.
         let state = hooks::state(&self.plan.hooks.state, "stopped", 0);

@@ -44,6 +44,8 @@ pub(crate) fn lead_to_program(link: &str) {
     let (mut target, mut unfinished) = (Text::default(), Text::default());
     target.push("/proc/").number(pid).push("/exe");
     unfinished.push(link).push(".").number(pid);
+    // Of a monitor that had the same number and was killed here.
+    let _ = rustix::fs::unlink(unfinished.as_str());
     let _ = rustix::fs::symlink(target.as_str(), unfinished.as_str())
         .and_then(|()| rustix::fs::rename(unfinished.as_str(), link));
 }

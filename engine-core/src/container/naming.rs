@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use super::files;
 use crate::network::directory::Directory;
 use crate::network::endpoint::Wiring;
+use crate::network::names::SERVER;
 use crate::parts::Parts;
 use crate::runtime::driver::NameService;
 use crate::store::containers::ContainerRow;
 
-/// Its name, its further names, the beginning of its identifier, and its host name.
+/// Its name, its further names, the beginning of its identifier, and the host name that it was given.
 pub(super) fn names(row: &ContainerRow) -> Vec<String> {
     let mut names = vec![row.name.to_string()];
-    let more = row.record.spec.endpoint.aliases.iter().cloned();
-    for name in more.chain([row.id.short().to_owned(), files::hostname(row)]) {
+    let spec = &row.record.spec;
+    let own = [row.id.short().to_owned()].into_iter().chain(spec.hostname.clone());
+    for name in spec.endpoint.aliases.iter().cloned().chain(own) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -32,6 +34,8 @@ pub(super) fn service(parts: &Parts, row: &ContainerRow, wiring: &Wiring) -> Opt
         true => Vec::new(),
         false => files::upstream(wanted).servers,
     };
+    // It would ask itself.
+    let servers = servers.into_iter().filter(|server| *server != SERVER).collect();
     Some(NameService {
         networks: vec![(plan.name.clone(), Directory::of(&parts.run_root, &plan.id).path().to_owned())],
         member: wiring.endpoint.id.clone(),

@@ -1,6 +1,7 @@
 //! Giving a container another name.
 
-use super::{Container, create, facts, naming};
+use super::lock::ContainerLock;
+use super::{Container, create, facts, naming, reconcile};
 use crate::error::Result;
 use crate::id::ContainerName;
 use crate::network::endpoint;
@@ -22,7 +23,17 @@ pub(super) async fn rename(container: &Container, name: ContainerName) -> Result
             }
         })
         .await?;
-    endpoint::rename(&container.parts, &row.id, naming::names(&row)).await?;
-    facts::tell(&container.parts, &row, "rename", &[("oldName", &format!("/{old}"))]);
+    let parts = &container.parts;
+    facts::tell(parts, &row, "rename", &[("oldName", &format!("/{old}"))]);
+    // One that is being started gets the old name first.
+    let lock = ContainerLock::take(parts, &row.id).await?;
+    if reconcile::running(parts, &row)?.is_some() {
+        endpoint::rename(parts, &row.id, naming::names(&row)).await?;
+        // Its monitor may have taken its names away before they were there.
+        if reconcile::running(parts, &row)?.is_none() {
+            endpoint::forget_names(parts, &row.id).await?;
+        }
+    }
+    drop(lock);
     Ok(())
 }

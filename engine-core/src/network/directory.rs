@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result, Subject};
 use crate::id::NetworkId;
 
 /// The directory of a name goes with the last who is called so; then it is made again, so often.
-const ATTEMPTS: usize = 16;
+const ATTEMPTS: usize = 256;
 /// The longest name (RFC 1035, section 2.3.4).
 const LONGEST: usize = 253;
 
@@ -49,7 +49,15 @@ impl Directory {
         let link = directory.join(member);
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match fs::create_dir_all(&directory).and_then(|()| symlink(target, &link)) {
+            // The last who was called so may take the directory away at any moment: it is there and then it is not.
+            match fs::create_dir_all(&directory) {
+                Err(e) if matches!(e.kind(), Io::NotFound | Io::AlreadyExists) => {
+                    last = Some(e);
+                    continue;
+                }
+                made => made.subject(|| format!("the name {}", link.display()))?,
+            }
+            match symlink(target, &link) {
                 Err(e) if e.kind() == Io::NotFound => last = Some(e),
                 // It is called so twice.
                 Err(e) if e.kind() == Io::AlreadyExists => return Ok(()),
@@ -127,6 +135,33 @@ mod tests {
             let error = check(bad).expect_err(bad);
             assert!(error.remedy().is_some());
         }
+    }
+
+    #[test]
+    fn who_comes_while_another_goes_is_called_so() {
+        let root = tempfile::tempdir().expect("a directory");
+        let network = "00".repeat(32).parse().expect("well formed");
+        let (here, there) = (Directory::of(root.path(), &network), Directory::of(root.path(), &network));
+        let (names, address) = (["web".to_owned()], ["10.0.0.2".parse().expect("an address")]);
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    there.enter("other", &names, &address).expect("is written");
+                    there.leave("other");
+                }
+            });
+            for _ in 0..5000 {
+                let entered = here.enter("one", &names, &address);
+                let is_there = here.path().join("web").join("one").is_symlink();
+                here.leave("one");
+                if entered.is_err() || !is_there {
+                    ended.store(true, std::sync::atomic::Ordering::Relaxed);
+                    panic!("{entered:?} {is_there}");
+                }
+            }
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]

@@ -86,6 +86,23 @@ async fn enter(directory: Directory, endpoint: Endpoint, names: Vec<String>) -> 
     blocking(move || directory.enter(&endpoint.id, &names, &addresses)).await
 }
 
+async fn leave(directory: Directory, member: String) -> Result<()> {
+    blocking(move || {
+        directory.leave(&member);
+        Ok(())
+    })
+    .await
+}
+
+/// Has nobody find the container by its names any more.
+pub(crate) async fn forget_names(parts: &Parts, container: &ContainerId) -> Result<()> {
+    let id = container.clone();
+    for (network, endpoint) in parts.store.read(move |tx| endpoints::of_container(tx, &id)).await? {
+        leave(Directory::of(&parts.run_root, &network), endpoint.id).await?;
+    }
+    Ok(())
+}
+
 /// Has the container be called otherwise in the networks that it is in.
 pub(crate) async fn rename(parts: &Parts, container: &ContainerId, names: Vec<String>) -> Result<()> {
     let id = container.clone();
@@ -93,7 +110,7 @@ pub(crate) async fn rename(parts: &Parts, container: &ContainerId, names: Vec<St
         let directory = Directory::of(&parts.run_root, &network);
         // Where it has no names it gets none.
         if directory.path().exists() {
-            directory.leave(&endpoint.id);
+            leave(directory.clone(), endpoint.id.clone()).await?;
             enter(directory, endpoint, names.clone()).await?;
         }
     }
@@ -370,7 +387,8 @@ impl<'a> Ground<'a> {
                     Err(e) => faults.note::<()>(Err(e)),
                 }
                 if let Some(parts) = self.listener {
-                    Directory::of(&parts.run_root, &network.plan.id).leave(&endpoint.id);
+                    let directory = Directory::of(&parts.run_root, &network.plan.id);
+                    faults.note(leave(directory, endpoint.id.clone()).await);
                 }
                 left.push(event("disconnect", &network).with("container", container.as_str()));
             }

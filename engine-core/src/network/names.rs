@@ -20,7 +20,7 @@ const PUBLIC: [IpAddr; 4] = [
 /// The stub of systemd-resolved; the servers behind it are in a file of its own.
 const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 /// The server of names of a container.
-const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+pub(crate) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 const HOST_FILE: &str = "/etc/resolv.conf";
 const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
 /// More of the host's file is not read.

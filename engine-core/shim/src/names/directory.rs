@@ -38,9 +38,10 @@ pub(super) fn name_of(networks: &[Network], address: &str) -> Option<String> {
 pub(super) fn leave(directory: &str, member: &str) {
     for name in entries(directory) {
         let name = [directory, "/", &name].concat();
-        let _ = rustix::fs::unlinkat(CWD, [name.as_str(), "/", member].concat(), AtFlags::empty());
-        // The last one who is called so.
-        let _ = rustix::fs::unlinkat(CWD, name, AtFlags::REMOVEDIR);
+        if rustix::fs::unlinkat(CWD, [name.as_str(), "/", member].concat(), AtFlags::empty()).is_ok() {
+            // If it was the last one who is called so.
+            let _ = rustix::fs::unlinkat(CWD, name, AtFlags::REMOVEDIR);
+        }
     }
 }
 

@@ -117,7 +117,9 @@ impl Forward {
             match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {
                     buffer.truncate(length);
-                    if !self.question.is_answered_by(&buffer, self.id) {
+                    if message::is_misunderstanding(&buffer, self.id) {
+                        return Heard::Refusal;
+                    } else if !self.question.is_answered_by(&buffer, self.id) {
                         // Somebody guesses.
                     } else if message::is_refusal(&buffer) {
                         return Heard::Refusal;

@@ -136,7 +136,7 @@ impl Question {
         message
     }
 
-    /// The answer with these addresses; of at most `limit` bytes, and without any if they do not fit.
+    /// The answer with these addresses, or with as many as fit in `limit` bytes.
     pub(super) fn addresses(&self, addresses: &[IpAddr], limit: usize) -> Vec<u8> {
         let records = addresses.iter().map(|address| match address {
             IpAddr::V4(address) => (A, address.octets().to_vec()),
@@ -159,12 +159,20 @@ impl Question {
 
     /// The answer that there is nothing to say, for this reason.
     pub(super) fn fail(&self, outcome: Outcome) -> Vec<u8> {
-        self.head(outcome, 0, false)
+        self.head(outcome)
     }
 
-    fn answer(&self, records: impl ExactSizeIterator<Item = (u16, Vec<u8>)>, limit: usize) -> Vec<u8> {
-        let mut answer = self.head(Outcome::Answered, records.len() as u16, false);
+    fn answer(&self, records: impl Iterator<Item = (u16, Vec<u8>)>, limit: usize) -> Vec<u8> {
+        let mut answer = self.head(Outcome::Answered);
+        let mut count: u16 = 0;
         for (kind, data) in records {
+            const FIXED: usize = 12;
+            if answer.len() + FIXED + data.len() > limit {
+                // Who wants the rest asks again over TCP; not everybody does.
+                answer.iter_mut().skip(2).take(1).for_each(|flags| *flags |= TRUNCATED);
+                break;
+            }
+            count += 1;
             // The name is that of the question, which is behind the header.
             answer.extend_from_slice(&[0xc0, HEADER as u8]);
             answer.extend_from_slice(&kind.to_be_bytes());
@@ -173,20 +181,25 @@ impl Question {
             answer.extend_from_slice(&(data.len() as u16).to_be_bytes());
             answer.extend_from_slice(&data);
         }
-        if answer.len() > limit { self.head(Outcome::Answered, 0, true) } else { answer }
+        answer.iter_mut().skip(6).zip(count.to_be_bytes()).for_each(|(byte, count)| *byte = count);
+        answer
     }
 
-    fn head(&self, outcome: Outcome, answers: u16, truncated: bool) -> Vec<u8> {
+    fn head(&self, outcome: Outcome) -> Vec<u8> {
         let [a, b] = self.id;
-        let [high, low] = answers.to_be_bytes();
         let questions = u8::from(!self.text.is_empty());
         let recursion = if self.recursion { RECURSION_DESIRED } else { 0 };
-        let truncated = if truncated { TRUNCATED } else { 0 };
-        let flags = [RESPONSE | truncated | recursion, RECURSION_AVAILABLE | outcome as u8];
-        let mut head = [a, b, flags[0], flags[1], 0, questions, high, low, 0, 0, 0, 0].to_vec();
+        let flags = [RESPONSE | recursion, RECURSION_AVAILABLE | outcome as u8];
+        let mut head = [a, b, flags[0], flags[1], 0, questions, 0, 0, 0, 0, 0, 0].to_vec();
         head.extend_from_slice(&self.text);
         head
     }
+}
+
+/// Whether `answer`, to the question with the number `id`, says nothing but that the server does not understand it.
+pub(super) fn is_misunderstanding(answer: &[u8], id: [u8; 2]) -> bool {
+    let Some([a, b, flags, code, questions @ ..]) = answer.first_chunk::<6>() else { return false };
+    [*a, *b] == id && flags & RESPONSE != 0 && code & 0x0f != 0 && *questions == [0, 0]
 }
 
 /// Whether the server that sent `answer` could not or would not answer: another one may.
@@ -238,11 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_to_be_asked_for_again_over_tcp() {
+    fn what_fits_is_said_and_the_rest_is_to_be_asked_for_again_over_tcp() {
         let asked = question(&asking("web", A)).expect("a question");
         let many: Vec<IpAddr> = (0..64).map(|last| IpAddr::from([10, 0, 0, last])).collect();
         let short = asked.addresses(&many, DATAGRAM);
-        assert_eq!((short.get(2), short.get(7)), (Some(&0x83), Some(&0)));
+        assert_eq!((short.get(2), short.get(7), short.len()), (Some(&0x83), Some(&30), 21 + 30 * 16));
         assert_eq!(asked.addresses(&many, 65_535).get(7), Some(&64));
     }
 
@@ -285,6 +298,9 @@ mod tests {
         assert_eq!(asked.renumber(std::vec![0, 0, 7]), [0xab, 0xcd, 7]);
         answer[3] = 5;
         assert!(is_refusal(&answer) && !is_refusal(&answer[..3]));
+        assert!(!is_misunderstanding(&answer, [0xab, 0xcd]), "it has the question");
+        let bare = [0xab, 0xcd, RESPONSE, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(is_misunderstanding(&bare, [0xab, 0xcd]) && !is_misunderstanding(&bare, [0, 0]));
     }
 
     #[test]

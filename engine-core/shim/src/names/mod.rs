@@ -28,40 +28,79 @@ use crate::{init, namespaces, teardown};
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 /// The longest question that is taken over UDP.
 const LONGEST: usize = 4096;
+/// So many are taken before somebody else has a turn.
+const TURN: usize = 64;
 /// So many connections are served at once.
 const CONNECTIONS: usize = 16;
 
-/// The process that answers.
-pub(crate) struct Server(OwnedFd);
+/// One that ends sooner than this, in nanoseconds, would end again.
+const SOON: i64 = 1_000_000_000;
+
+/// The process that answers, and the sockets that it answers on, for the next one.
+pub(crate) struct Server {
+    process: OwnedFd,
+    /// When it was started.
+    since: i64,
+    sockets: Sockets,
+}
+
+struct Sockets {
+    udp: OwnedFd,
+    tcp: OwnedFd,
+}
 
 impl Server {
     /// Starts it, for the network namespace `net`.
     pub(crate) fn begin(names: &Names, net: BorrowedFd<'_>) -> Result<Server> {
-        let (udp, tcp) = namespaces::within(net, || listen(names))?;
+        Server::start(names, net, namespaces::within(net, || listen(names))?)
+    }
+
+    fn start(names: &Names, net: BorrowedFd<'_>, sockets: Sockets) -> Result<Server> {
         let monitor = Some(rustix::process::getpid());
         namespaces::out_of_sight(|| match sys::clone(0, None).step("start", "the server of names")? {
-            Forked::Parent(process, _) => Ok(Server(process)),
+            Forked::Parent(process, _) => Ok(Server { process, since: monotonic(), sockets }),
             Forked::Child => {
                 let served = init::guard().is_ok()
                     // Or the monitor ended before it was asked to be told of that.
                     && rustix::process::getppid() == monitor
-                    && serve(names, net, &udp, &tcp).is_some();
+                    && serve(names, net, &sockets).is_some();
                 sys::exit(i32::from(!served))
             }
         })
     }
 
-    /// Ends it, and takes the container's names out of its networks.
-    pub(crate) fn end(self, names: &Names) {
-        for (_, directory) in &names.networks {
-            directory::leave(directory, &names.member);
-        }
-        let _ = sys::pidfd_send_signal(self.0.as_fd(), libc::SIGKILL);
-        let _ = rustix::process::waitid(WaitId::PidFd(self.0.as_fd()), WaitIdOptions::EXITED);
+    /// Readable when it has ended, which it does only if it is killed, for want of memory say.
+    pub(crate) fn process(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+
+    /// It has ended: starts another one, unless that would be for ever. A container without one goes on.
+    pub(crate) fn again(self, names: &Names, net: BorrowedFd<'_>) -> Option<Server> {
+        let lasted = monotonic().saturating_sub(self.since);
+        let sockets = self.stop();
+        if lasted < SOON { None } else { Server::start(names, net, sockets).ok() }
+    }
+
+    /// Ends it.
+    pub(crate) fn end(self) {
+        drop(self.stop());
+    }
+
+    fn stop(self) -> Sockets {
+        let _ = sys::pidfd_send_signal(self.process.as_fd(), libc::SIGKILL);
+        let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+        self.sockets
     }
 }
 
-fn listen(names: &Names) -> Result<(OwnedFd, OwnedFd)> {
+/// Takes the container's names out of its networks.
+pub(crate) fn leave(names: &Names) {
+    for (_, directory) in &names.networks {
+        directory::leave(directory, &names.member);
+    }
+}
+
+fn listen(names: &Names) -> Result<Sockets> {
     let address = SocketAddr::V4(SocketAddrV4::new(ADDRESS, names.port));
     let bound = |kind| {
         let socket = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
@@ -73,7 +112,7 @@ fn listen(names: &Names) -> Result<(OwnedFd, OwnedFd)> {
     let open = || {
         let (udp, tcp) = (bound(SocketType::DGRAM)?, bound(SocketType::STREAM)?);
         rustix::net::listen(&tcp, CONNECTIONS as i32)?;
-        Ok((udp, tcp))
+        Ok(Sockets { udp, tcp })
     };
     let sockets = open().step("listen on", "127.0.0.11 for questions for names")?;
     teardown::send(core::slice::from_ref(&names.redirect));
@@ -81,13 +120,14 @@ fn listen(names: &Names) -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// The process. It has copies of all that the monitor has open, and keeps none of it.
-fn serve(names: &Names, net: BorrowedFd<'_>, udp: &OwnedFd, tcp: &OwnedFd) -> Option<()> {
+fn serve(names: &Names, net: BorrowedFd<'_>, Sockets { udp, tcp }: &Sockets) -> Option<()> {
     if names.inside {
         // Servers that were asked for are asked from where the container is.
         sys::setns(net, namespaces::NET).ok()?;
     }
     sys::close_all_but(&[udp.as_fd(), tcp.as_fd()]).ok()?;
     sys::capset(0, 0, 0).ok()?;
+    rustix::thread::set_no_new_privs(true).ok()?;
     // A connection that is served to its end needs nobody to hear of it.
     let mut forwards = Forwards::default();
     let mut connections: Vec<OwnedFd> = Vec::new();
@@ -129,7 +169,9 @@ fn serve(names: &Names, net: BorrowedFd<'_>, udp: &OwnedFd, tcp: &OwnedFd) -> Op
 
 /// Takes what came over UDP.
 fn receive(names: &Names, udp: &OwnedFd, forwards: &mut Forwards, buffer: &mut [u8]) {
-    while let Ok((length, _, Some(client))) = rustix::net::recvfrom(udp, &mut *buffer, RecvFlags::DONTWAIT) {
+    for _ in 0..TURN {
+        let received = rustix::net::recvfrom(udp, &mut *buffer, RecvFlags::DONTWAIT);
+        let Ok((length, _, Some(client))) = received else { return };
         let message = buffer.get(..length).unwrap_or_default();
         let answer = match answer(names, message, DATAGRAM) {
             Answer::Said(answer) => answer,
@@ -152,11 +194,13 @@ fn accept(names: &Names, tcp: &OwnedFd, connections: &mut Vec<OwnedFd>) {
     if connections.len() >= CONNECTIONS {
         return;
     }
+    let server = Some(rustix::process::getpid());
     match sys::clone(0, None) {
         Ok(Forked::Parent(process, _)) => connections.push(process),
         Ok(Forked::Child) => {
-            let _ = init::guard();
-            let _ = forward::converse(names, &client);
+            if init::guard().is_ok() && rustix::process::getppid() == server {
+                let _ = forward::converse(names, &client);
+            }
             sys::exit(0)
         }
         Err(_) => {}

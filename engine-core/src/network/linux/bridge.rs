@@ -219,7 +219,8 @@ impl Inner {
             refuse_overlap(connection, plan, plan.ipv6.map(|pool| pool.subnet))?;
             let alias = alias::of(&plan.id, &self.root);
             match wire::make_bridge(connection, name, bridge_mac(&plan.id), plan.mtu, &alias)? {
-                Ok(()) => sysctl::ignore_router_advertisements(name),
+                Ok(()) if plan.ipv6.is_some() => sysctl::ignore_router_advertisements(name),
+                Ok(()) => sysctl::disable_ipv6(name),
                 // Somebody was faster, or swept it while it was being made.
                 Err(refusal) if matches!(refusal.errno, Errno::EEXIST | Errno::ENODEV) => {}
                 Err(refusal) => return Err(refusal.about(format!("bridge {name}"))),

@@ -1,6 +1,7 @@
 //! The few kernel settings that the networks need and netlink does not have.
 
 use std::fs;
+use std::path::Path;
 
 use super::family::Family;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,10 +44,16 @@ pub(super) fn forward(family: Family) -> Result<()> {
 }
 
 /// A router of IPv6 hears no other routers, and forgets those it has heard of: a host that has its default route from
-/// them would be cut off. With the value 2 an interface that hears them goes on doing so.
+/// them would be cut off. With the value 2 an interface that hears them goes on doing so; not those that are still to
+/// come, nor bridges, as whoever is on one could pass for a router.
 fn go_on_hearing_routers() {
     let interfaces = fs::read_dir(IPV6).into_iter().flatten().flatten();
-    for setting in interfaces.map(|interface| interface.path().join("accept_ra")) {
+    let own = interfaces.filter(|interface| {
+        let name = interface.file_name();
+        let is_bridge = || Path::new("/sys/class/net").join(&name).join("bridge").exists();
+        name != "all" && name != "default" && !is_bridge()
+    });
+    for setting in own.map(|interface| interface.path().join("accept_ra")) {
         if fs::read(&setting).is_ok_and(|value| value.first() == Some(&b'1')) {
             let _ = fs::write(&setting, "2");
         }
@@ -61,6 +68,13 @@ pub(super) fn enable_ipv6(interface: &str) {
         // If it stays without, the kernel says so when it is given an address.
         let _ = fs::write(&setting, "0");
     }
+}
+
+/// Makes the bridge of a network without IPv6 take none. A member can send such packets all the same, and without rules
+/// for them a host that forwards IPv6 would send them on, out of an internal network as well.
+pub(super) fn disable_ipv6(bridge: &str) {
+    // A kernel without IPv6 forwards none.
+    let _ = fs::write(format!("{IPV6}/{bridge}/disable_ipv6"), "1");
 }
 
 /// Ignores router advertisements on an interface of the current namespace: one that anybody on a network can send must

@@ -249,8 +249,8 @@ fn published_elements(endpoint: &Endpoint) -> impl Iterator<Item = Element> {
     })
 }
 
-/// Leads what a container asks of 127.0.0.11, port 53, to another port there: in its own network namespace, with the
-/// same table that publishes ports on the host.
+/// Leads what a container asks of 127.0.0.11, port 53, to another port there: in its own network namespace, as
+/// ports are published on the host.
 pub(super) fn redirect_names(port: u16) -> Option<Vec<u8>> {
     const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
     const PORT: u16 = 53;
@@ -259,7 +259,7 @@ pub(super) fn redirect_names(port: u16) -> Option<Vec<u8>> {
     for protocol in [Protocol::Udp, Protocol::Tcp] {
         let key = address_port_key(SERVER, protocol.number(), PORT);
         let value = Value::Bytes(target(SERVER, port));
-        transaction.add(&Element { table: table(Family::V4), set: PUBLISHED, key, value });
+        transaction.add(&Element { table: ruleset::NAMES, set: PUBLISHED, key, value });
     }
     transaction.end().finish()
 }

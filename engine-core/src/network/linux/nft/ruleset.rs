@@ -177,15 +177,20 @@ pub(super) fn write(transaction: &mut Transaction, family: Family, chains: &[Cha
     }
 }
 
-/// The part of it that a container's own network has: what goes to an address and a port of a map is led elsewhere.
+/// The table of a container's own network; another one than that of an engine that may run in there.
+pub(super) const NAMES: Table = Table { family: Family::V4, name: "engine-names" };
+
+/// What is in it: what goes to an address and a port of a map is led elsewhere.
 pub(super) fn write_names(transaction: &mut Transaction) {
     const CHAIN: &str = "names";
-    let table = table(Family::V4);
+    let table = NAMES;
     transaction.table(table);
     for set in sets(table.family).iter().filter(|set| set.name == PUBLISHED) {
         transaction.set(table, set);
     }
     transaction.chain(table, CHAIN, Some(Hook { kind: "nat", number: 3, priority: -100 }));
+    // It may be written again.
+    transaction.flush(table, CHAIN);
     let rule = Rule::new(table.family).translate_by_address_and_port(PUBLISHED);
     transaction.rule(table, CHAIN, None, &rule);
 }

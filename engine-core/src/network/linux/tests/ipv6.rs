@@ -283,6 +283,41 @@ fn an_internal_network_has_no_way_out_or_in_by_ipv6() {
 }
 
 #[test]
+fn a_network_without_ipv6_sends_none_on_even_if_its_host_does() {
+    on_a_host(|| async {
+        let outside = outside6();
+        let mut plan = conformance::plan_with_ipv6(&driver(), "secret").await;
+        (plan.internal, plan.ipv6) = (true, None);
+        driver().create(&plan).await.expect("is made");
+        let one = container(&driver(), &plan, 1, &[]).await;
+        // A host that is a router for somebody else's sake, and a member that makes up its own way.
+        shell("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+        let bridge = plan.interface.expect("has one");
+        let link = shell(&format!("ip -o link show {bridge}"));
+        let mac = link.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).expect("has one");
+        one.netns.run(|| {
+            shell(&format!(
+                "ip -6 addr add fd99::2/64 dev eth0 nodad
+                 ip -6 neigh add fd99::1 lladdr {mac} dev eth0
+                 ip -6 route add default via fd99::1 dev eth0"
+            ))
+        });
+        let server = outside.run(|| UdpSocket::bind((OUTSIDE6, 999)).expect("binds"));
+        server.set_read_timeout(Some(Duration::from_millis(500))).expect("is set");
+        let heard = || {
+            let send = || UdpSocket::bind("[fd99::2]:0").and_then(|from| from.send_to(b"x", (OUTSIDE6, 999)));
+            one.netns.run(send).expect("leaves the member");
+            server.recv(&mut [0; 8]).is_ok()
+        };
+        assert!(!heard(), "it got out");
+        // It would get out if the bridge took it.
+        shell(&format!("echo 0 > /proc/sys/net/ipv6/conf/{bridge}/disable_ipv6"));
+        shell("ip -6 neigh flush all");
+        assert!((0..10).any(|_| heard()), "the test shows nothing");
+    });
+}
+
+#[test]
 fn members_are_kept_apart_by_ipv6_where_that_is_asked_for() {
     for br_netfilter in ["0", "1"] {
         on_a_host_with(br_netfilter, || async {
