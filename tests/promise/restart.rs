@@ -143,7 +143,7 @@ fn a_stop_in_the_pause_between_two_lives_ends_it_at_once() {
 fn a_user_s_word_is_obeyed_under_every_policy_and_other_signals_are_the_program_s_affair() {
     let sandbox = Sandbox::new("obeyed");
     sandbox.busybox();
-    let script = "trap 'exit 5' USR1; trap 'exit 6' QUIT; while true; do sleep 0.1; done";
+    let script = "trap 'exit 5' USR1; trap 'exit 6' QUIT; echo ready; while true; do sleep 0.1; done";
     let run = [
         "run",
         "-d",
@@ -159,6 +159,7 @@ fn a_user_s_word_is_obeyed_under_every_policy_and_other_signals_are_the_program_
         script,
     ];
     sandbox.engine(&run).ok();
+    eventually(5, "its traps are set", || sandbox.engine(&["logs", "loop"]).stdout == "ready\n");
     sandbox.engine(&["kill", "-s", "USR1", "loop"]).ok();
     eventually(5, "it is started again", || {
         field(&sandbox, "loop", ".RestartCount") == "1"
