@@ -444,3 +444,9 @@ pub(crate) fn monotonic() -> i64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
+
+/// A length of time in nanoseconds, not below none.
+pub(crate) fn timespec(nanos: i64) -> Timespec {
+    let nanos = nanos.max(0);
+    Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 }
+}

@@ -5,14 +5,13 @@
 
 use alloc::vec::Vec;
 
-use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use crate::failure::Result;
 use crate::health::Health;
-use crate::hub::{Event, Hub, monotonic, now};
+use crate::hub::{Event, Hub, monotonic, now, timespec};
 use crate::life::{Change, End, Life, signal};
 use crate::log::Log;
 use crate::namespaces::Kept;
@@ -417,12 +416,6 @@ impl Monitor {
         let _ = sys::lock(self.lock.as_fd(), false);
         hub.tell_all(Kind::Exited, &record.encode());
     }
-}
-
-/// A length of time in nanoseconds, not below none.
-fn timespec(nanos: i64) -> Timespec {
-    let nanos = nanos.max(0);
-    Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 }
 }
 
 /// How its output is logged. Children of a monitor that has joined a namespace of processes are in sight of another

@@ -65,11 +65,12 @@ impl Kept {
         if plan.new & NET == 0 {
             return Ok(Kept { joined: Vec::new(), net: None, users: false });
         }
-        let own = open_own("/proc/self/ns/net")?;
-        sys::unshare(NET).step("make", "a network namespace")?;
-        let net = raise_loopback().and_then(|()| open_own("/proc/self/ns/net"));
-        sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
-        Ok(Kept { joined: Vec::new(), net: Some(net?), users: false })
+        let net = and_back(|| {
+            sys::unshare(NET).step("make", "a network namespace")?;
+            raise_loopback()?;
+            open_own("/proc/self/ns/net")
+        })?;
+        Ok(Kept { joined: Vec::new(), net: Some(net), users: false })
     }
 
     /// Those that the container's first process is to be cloned into.
@@ -109,8 +110,15 @@ impl Kept {
 
 /// Does `work` in the network namespace `net`. This process has one thread, and nothing of the container acts meanwhile.
 pub(crate) fn within<T>(net: BorrowedFd<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    and_back(|| {
+        sys::setns(net, NET).step("join", "the container's network namespace")?;
+        work()
+    })
+}
+
+/// Does `work`, which leads to another network namespace, and returns from there.
+fn and_back<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let own = open_own("/proc/self/ns/net")?;
-    sys::setns(net, NET).step("join", "the container's network namespace")?;
     let done = work();
     sys::setns(own.as_fd(), NET).step("return to", "the host's network namespace")?;
     done

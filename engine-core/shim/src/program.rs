@@ -30,7 +30,7 @@ pub unsafe fn main(args: *const *const libc::c_char, env: *const *const libc::c_
         return 1;
     }
     // What its starter left open for its children is not meant for a container.
-    if sys::close_from_3().is_err() {
+    if sys::close_all_but(&[]).is_err() {
         return 1;
     }
     match sys::fork() {

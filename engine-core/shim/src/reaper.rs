@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus};
 
@@ -45,7 +46,7 @@ pub(crate) fn fork_program(terminal: bool) -> Result<()> {
         sys::reset_signals();
         return crate::init::guard();
     };
-    let signals = sys::close_from_3_but(signals).step("close", "descriptors")?;
+    sys::close_all_but(&[signals.as_fd()]).step("close", "descriptors")?;
     loop {
         // struct signalfd_siginfo begins with the signal's number.
         let mut info = [0u8; 128];

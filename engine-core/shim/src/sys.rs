@@ -325,12 +325,6 @@ pub(crate) fn cloexec_from_3() -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
-/// Closes every descriptor from 3 on. Only called before the program has opened any.
-pub(crate) fn close_from_3() -> Result<()> {
-    // SAFETY: takes integers; nothing in the program owns a descriptor yet.
-    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
-}
-
 /// Closes `fd`, unless it is a standard stream.
 pub(crate) fn keep_standard(fd: OwnedFd) {
     if fd.as_raw_fd() < 3 {
@@ -347,21 +341,8 @@ pub(crate) fn close_in_child(fd: &Option<OwnedFd>) {
     }
 }
 
-/// Closes every descriptor from 3 on but `keep`, which moves to number 3.
-pub(crate) fn close_from_3_but(keep: OwnedFd) -> Result<OwnedFd> {
-    let number = keep.as_raw_fd();
-    if number != 3 {
-        // SAFETY: takes integers. Whatever owns number 3 in this program is not used any more: the caller only loops.
-        check(unsafe { libc::dup3(number, 3, libc::O_CLOEXEC) }.into())?;
-    }
-    core::mem::forget(keep);
-    // SAFETY: takes integers; likewise for the numbers from 4 on.
-    check(unsafe { libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0) })?;
-    // SAFETY: number 3 is open and this is its only owner that is used.
-    Ok(unsafe { OwnedFd::from_raw_fd(3) })
-}
-
-/// Closes every descriptor from 3 on but these. For a child that was cloned: what owned the others is not used any more.
+/// Closes every descriptor from 3 on but these. Only called where nothing owns the others, or uses what does any more: at
+/// the beginning of the program, and in children that were cloned.
 pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
     let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
     numbers.sort_unstable();

@@ -74,8 +74,8 @@ async fn finish(
     // Refused now rather than at the first start: a wish that contradicts itself.
     plan::check(parts, id, &record, config)?;
     // The default network is always there; a run need not look for it twice.
-    if let (NetworkMode::Network(name), false) =
-        (&record.spec.network, record.spec.network == NetworkMode::default())
+    if let NetworkMode::Network(name) = &record.spec.network
+        && record.spec.network.is_user_defined()
     {
         Networks::new(parts.clone()).get(name.as_str()).await?;
     }

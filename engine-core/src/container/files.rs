@@ -86,11 +86,7 @@ pub(super) async fn write(
         NetworkMode::Host => [host_names(), hosts.text()?.replacen(HOSTS, "", 1)].concat(),
         _ => hosts.text()?,
     };
-    let resolv_conf = match wiring.is_some_and(|wiring| wiring.redirect.is_some()) {
-        true => upstream(&spec.dns).of_name_service(),
-        false => resolv_conf(spec, wiring),
-    };
-    let resolv_conf = resolv_conf.to_string();
+    let resolv_conf = resolv_conf(spec, wiring).to_string();
     let contents = [
         (files.hosts.clone(), hosts),
         (files.hostname.clone(), format!("{hostname}\n")),
@@ -120,7 +116,8 @@ pub(super) async fn shared(parts: &Parts, row: &ContainerRow, donor: &ContainerR
 pub(super) fn resolv_conf(spec: &ContainerSpec, wiring: Option<&Wiring>) -> ResolvConf {
     let with_ipv6 = wiring.is_some_and(|wiring| wiring.endpoint.ipv6.is_some());
     match spec.network {
-        NetworkMode::Host => ResolvConf::of_host().with(&spec.dns),
+        _ if wiring.is_some_and(|wiring| wiring.redirect.is_some()) => upstream(&spec.dns).of_name_service(),
+        NetworkMode::Host => upstream(&spec.dns),
         _ => ResolvConf::of_host().direct(&spec.dns, with_ipv6),
     }
 }

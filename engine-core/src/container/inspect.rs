@@ -406,8 +406,7 @@ fn network_settings(
     let plan = record.map(|record| &record.plan);
     let id = plan.map(|plan| plan.id.to_string()).unwrap_or_default();
     let aliases = Some(&spec.endpoint.aliases).filter(|aliases| !aliases.is_empty());
-    let has_names = endpoint.is_some() && spec.network != NetworkMode::default();
-    let names = has_names.then(|| naming::names(row));
+    let names = endpoint.filter(|_| spec.network.is_user_defined()).map(|_| naming::names(row));
     let mut network = json!({
         "IPAMConfig": ipam_config(&spec.endpoint),
         "Links": null, "Aliases": aliases, "DriverOpts": null, "NetworkID": id, "DNSNames": names,

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::files;
 use crate::network::directory::Directory;
+use crate::network::driver::NAME_SERVER;
 use crate::network::endpoint::Wiring;
-use crate::network::names::SERVER;
 use crate::parts::Parts;
 use crate::runtime::driver::NameService;
 use crate::store::containers::ContainerRow;
@@ -35,7 +35,7 @@ pub(super) fn service(parts: &Parts, row: &ContainerRow, wiring: &Wiring) -> Opt
         false => files::upstream(wanted).servers,
     };
     // It would ask itself.
-    let servers = servers.into_iter().filter(|server| *server != SERVER).collect();
+    let servers = servers.into_iter().filter(|server| *server != NAME_SERVER).collect();
     Some(NameService {
         networks: vec![(plan.name.clone(), Directory::of(&parts.run_root, &plan.id).path().to_owned())],
         member: wiring.endpoint.id.clone(),

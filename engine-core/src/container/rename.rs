@@ -31,7 +31,7 @@ pub(super) async fn rename(container: &Container, name: ContainerName) -> Result
         endpoint::rename(parts, &row.id, naming::names(&row)).await?;
         // Its monitor may have taken its names away before they were there.
         if reconcile::running(parts, &row)?.is_none() {
-            endpoint::forget_names(parts, &row.id).await?;
+            endpoint::rename(parts, &row.id, Vec::new()).await?;
         }
     }
     drop(lock);

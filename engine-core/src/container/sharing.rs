@@ -180,8 +180,7 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<()> {
     if !matches!(spec.network, NetworkMode::Network(_)) && addresses {
         return conflict("user specified IP address is supported on user defined networks only");
     }
-    let has_names = matches!(spec.network, NetworkMode::Network(_)) && spec.network != NetworkMode::default();
-    if !has_names && !spec.endpoint.aliases.is_empty() {
+    if !spec.network.is_user_defined() && !spec.endpoint.aliases.is_empty() {
         return conflict("network-scoped aliases are only supported for user-defined networks");
     }
     spec.endpoint.aliases.iter().try_for_each(|alias| directory::check(alias))?;

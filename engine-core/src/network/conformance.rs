@@ -170,11 +170,6 @@ async fn making_and_unmaking_may_be_repeated(driver: &dyn NetworkDriver) {
     }
 }
 
-/// The endpoint's addresses, of both families.
-fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
-    [IpAddr::V4(endpoint.address)].into_iter().chain(endpoint.ipv6.map(IpAddr::V6))
-}
-
 async fn members_reach_each_other_and_the_host(driver: &dyn NetworkDriver, plan: NetworkPlan) {
     driver.create(&plan).await.expect("is made");
     let (one, two) = (Namespace::new(), Namespace::new());
@@ -182,8 +177,8 @@ async fn members_reach_each_other_and_the_host(driver: &dyn NetworkDriver, plan:
     for (end, netns) in ends.iter().zip([&one, &two]) {
         driver.connect(&plan, end, netns.fd()).await.expect("connects");
     }
-    let server = two.serve(80, 2 * addresses(&ends[1]).count());
-    for (own, other) in addresses(&ends[0]).zip(addresses(&ends[1])) {
+    let server = two.serve(80, 2 * ends[1].addresses().count());
+    for (own, other) in ends[0].addresses().zip(ends[1].addresses()) {
         let client = one.ask((other, 80)).expect("a member is reached");
         assert_eq!(client, own, "members see each other's own addresses");
         Namespace::current().ask((other, 80)).expect("the host reaches a member");

@@ -34,9 +34,9 @@ impl Directory {
     /// Has a member be called all of `names`, the first of which is what its addresses are called. Names that nobody can
     /// ask for are left out. Blocks.
     pub(super) fn enter(&self, member: &str, names: &[String], addresses: &[IpAddr]) -> Result<()> {
-        let all: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        let all = addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ");
         for name in names.iter().filter(|name| check(name).is_ok()) {
-            self.link(&name.to_ascii_lowercase(), member, &all.join(" "))?;
+            self.link(&name.to_ascii_lowercase(), member, &all)?;
         }
         if let Some(first) = names.first() {
             addresses.iter().try_for_each(|address| self.link(&reversed(*address), member, first))?;
@@ -47,25 +47,23 @@ impl Directory {
     fn link(&self, name: &str, member: &str, target: &str) -> Result<()> {
         let directory = self.0.join(name);
         let link = directory.join(member);
-        let mut last = None;
+        let subject = || format!("the name {}", link.display());
         for _ in 0..ATTEMPTS {
             // The last who was called so may take the directory away at any moment: it is there and then it is not.
             match fs::create_dir_all(&directory) {
-                Err(e) if matches!(e.kind(), Io::NotFound | Io::AlreadyExists) => {
-                    last = Some(e);
-                    continue;
-                }
-                made => made.subject(|| format!("the name {}", link.display()))?,
+                Err(e) if matches!(e.kind(), Io::NotFound | Io::AlreadyExists) => continue,
+                made => made.subject(subject)?,
             }
             match symlink(target, &link) {
-                Err(e) if e.kind() == Io::NotFound => last = Some(e),
+                Err(e) if e.kind() == Io::NotFound => {}
                 // It is called so twice.
                 Err(e) if e.kind() == Io::AlreadyExists => return Ok(()),
-                made => return made.subject(|| format!("the name {}", link.display())),
+                made => return made.subject(subject),
             }
         }
-        let error = Error::new(ErrorKind::Unavailable, format!("the name {}", link.display()));
-        Err(last.map_or(error, |e| Error::io(format!("the name {}", link.display()), e)))
+        Err(Error::new(ErrorKind::Unavailable, subject())
+            .because("its directory vanishes whenever it was made")
+            .with_remedy("try again"))
     }
 
     /// Takes a member's names out. That there are none is no error. Blocks.

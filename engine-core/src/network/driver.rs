@@ -23,6 +23,9 @@ use crate::error::Result;
 use crate::id::NetworkId;
 use crate::spec::{Address, NetworkSpec, PortSpec, Protocol, Subnet};
 
+/// Where a member asks for names, at port 53; see [`NetworkDriver::redirect_names`].
+pub const NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+
 /// The addresses of a network, of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "A: Address")]
@@ -95,6 +98,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Its addresses, of both families.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [IpAddr::V4(self.address)].into_iter().chain(self.ipv6.map(IpAddr::V6))
+    }
+
     /// Its hardware address as it is written: `02:42:ac:11:00:02`.
     pub fn mac_text(&self) -> String {
         let [a, b, c, d, e, f] = self.mac;
@@ -148,7 +156,7 @@ pub trait NetworkDriver: Send + Sync {
     fn teardown(&self, plan: &NetworkPlan, endpoint: &Endpoint) -> Vec<Vec<u8>>;
 
     /// A batch for a `NETLINK_NETFILTER` socket in the network namespace of a member, which leads its questions for
-    /// names, to 127.0.0.11, port 53, to `port` there. `None` for a driver whose members have no server of names.
+    /// names, to [`NAME_SERVER`], port 53, to `port` there. `None` for a driver whose members have no server of names.
     fn redirect_names(&self, port: u16) -> Option<Vec<u8>> {
         let _ = port;
         None

@@ -81,8 +81,7 @@ pub(crate) struct Wish<'a> {
 }
 
 async fn enter(directory: Directory, endpoint: Endpoint, names: Vec<String>) -> Result<()> {
-    let addresses: Vec<IpAddr> =
-        [Some(endpoint.address.into()), endpoint.ipv6.map(IpAddr::V6)].into_iter().flatten().collect();
+    let addresses: Vec<IpAddr> = endpoint.addresses().collect();
     blocking(move || directory.enter(&endpoint.id, &names, &addresses)).await
 }
 
@@ -94,16 +93,7 @@ async fn leave(directory: Directory, member: String) -> Result<()> {
     .await
 }
 
-/// Has nobody find the container by its names any more.
-pub(crate) async fn forget_names(parts: &Parts, container: &ContainerId) -> Result<()> {
-    let id = container.clone();
-    for (network, endpoint) in parts.store.read(move |tx| endpoints::of_container(tx, &id)).await? {
-        leave(Directory::of(&parts.run_root, &network), endpoint.id).await?;
-    }
-    Ok(())
-}
-
-/// Has the container be called otherwise in the networks that it is in.
+/// Has the container be called otherwise in the networks that it is in; without names nobody finds it there.
 pub(crate) async fn rename(parts: &Parts, container: &ContainerId, names: Vec<String>) -> Result<()> {
     let id = container.clone();
     for (network, endpoint) in parts.store.read(move |tx| endpoints::of_container(tx, &id)).await? {

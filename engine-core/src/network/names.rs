@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::driver::NAME_SERVER;
 use crate::error::{Error, Result};
 use crate::spec::{DnsSpec, ExtraHost};
 
@@ -19,8 +20,6 @@ const PUBLIC: [IpAddr; 4] = [
 
 /// The stub of systemd-resolved; the servers behind it are in a file of its own.
 const STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
-/// The server of names of a container.
-pub(crate) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 const HOST_FILE: &str = "/etc/resolv.conf";
 const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
 /// More of the host's file is not read.
@@ -94,7 +93,7 @@ impl ResolvConf {
     /// For a container that asks the server of names that its monitor has. Every name is asked for as it is first, as
     /// names of a network have no dots.
     pub(crate) fn of_name_service(mut self) -> ResolvConf {
-        self.servers = vec![SERVER];
+        self.servers = vec![NAME_SERVER];
         if !self.options.iter().any(|option| option.starts_with("ndots:")) {
             self.options.push("ndots:0".to_owned());
         }

@@ -26,6 +26,13 @@ pub enum NetworkMode {
     Container(String),
 }
 
+impl NetworkMode {
+    /// Whether it is a network that somebody created: those have addresses to choose and names.
+    pub fn is_user_defined(&self) -> bool {
+        matches!(self, NetworkMode::Network(_)) && *self != NetworkMode::default()
+    }
+}
+
 impl Default for NetworkMode {
     fn default() -> NetworkMode {
         match "bridge".parse() {

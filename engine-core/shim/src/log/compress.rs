@@ -53,7 +53,7 @@ impl Compressor {
 fn work(plain: OwnedFd, to: &str) -> Option<()> {
     crate::init::guard().ok()?;
     let _ = rustix::process::nice(NICE);
-    let plain = sys::close_from_3_but(plain).ok()?;
+    sys::close_all_but(&[plain.as_fd()]).ok()?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(to, flags, Mode::from_raw_mode(0o640)).ok()?;
     let stat = rustix::fs::fstat(&plain).ok()?;

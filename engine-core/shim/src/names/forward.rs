@@ -63,7 +63,7 @@ impl Forwards {
         servers: &[IpAddr],
         now: i64,
     ) -> Option<Vec<u8>> {
-        let failed = question.fail(Outcome::Failed);
+        let failed = question.bare(Outcome::Failed);
         if self.0.len() >= OPEN {
             return Some(failed);
         }
@@ -94,7 +94,7 @@ impl Forwards {
                 Heard::Answer(answer) => answer,
                 Heard::Refusal => match forward.next(servers, now) {
                     true => return true,
-                    false => forward.question.fail(Outcome::Failed),
+                    false => forward.question.bare(Outcome::Failed),
                 },
             };
             told.push((answer, forward.client.clone()));
@@ -180,7 +180,7 @@ pub(super) fn converse(names: &Names, client: &OwnedFd) -> Option<()> {
             Answer::Elsewhere(question) => {
                 let servers = names.servers.iter().take(SERVERS);
                 let mut answers = servers.filter_map(|server| ask_over_tcp(&question, &message, *server));
-                answers.next().unwrap_or_else(|| question.fail(Outcome::Failed))
+                answers.next().unwrap_or_else(|| question.bare(Outcome::Failed))
             }
         };
         send(client, &said)?;

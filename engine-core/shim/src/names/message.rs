@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 /// Bytes of a header (RFC 1035, section 4.1.1).
-pub(super) const HEADER: usize = 12;
+const HEADER: usize = 12;
 /// The longest answer over UDP (section 4.2.1): who wants more asks again over TCP.
 pub(super) const DATAGRAM: usize = 512;
 
 /// Types (section 3.2.2, RFC 3596).
-pub(super) const A: u16 = 1;
+const A: u16 = 1;
 const PTR: u16 = 12;
 const AAAA: u16 = 28;
 const INTERNET: u16 = 1;
@@ -74,13 +74,13 @@ pub(super) fn question(message: &[u8]) -> Result<Question, Option<Vec<u8>>> {
         kind: 0,
     };
     if flags & OPCODE != 0 {
-        return Err(Some(asked.fail(Outcome::Unsupported)));
+        return Err(Some(asked.bare(Outcome::Unsupported)));
     }
     let Some((name, length)) = (questions == [0, 1]).then(|| labels(rest)).flatten() else {
-        return Err(Some(asked.fail(Outcome::Malformed)));
+        return Err(Some(asked.bare(Outcome::Malformed)));
     };
     let Some([k1, k2, c1, c2]) = rest.get(length..length + 4) else {
-        return Err(Some(asked.fail(Outcome::Malformed)));
+        return Err(Some(asked.bare(Outcome::Malformed)));
     };
     asked.text = rest.get(..length + 4).unwrap_or_default().to_vec();
     asked.kind = u16::from_be_bytes([*k1, *k2]);
@@ -157,13 +157,8 @@ impl Question {
         self.answer(core::iter::once((PTR, data)), limit)
     }
 
-    /// The answer that there is nothing to say, for this reason.
-    pub(super) fn fail(&self, outcome: Outcome) -> Vec<u8> {
-        self.head(outcome)
-    }
-
     fn answer(&self, records: impl Iterator<Item = (u16, Vec<u8>)>, limit: usize) -> Vec<u8> {
-        let mut answer = self.head(Outcome::Answered);
+        let mut answer = self.bare(Outcome::Answered);
         let mut count: u16 = 0;
         for (kind, data) in records {
             const FIXED: usize = 12;
@@ -185,7 +180,8 @@ impl Question {
         answer
     }
 
-    fn head(&self, outcome: Outcome) -> Vec<u8> {
+    /// The answer that says nothing but this.
+    pub(super) fn bare(&self, outcome: Outcome) -> Vec<u8> {
         let [a, b] = self.id;
         let questions = u8::from(!self.text.is_empty());
         let recursion = if self.recursion { RECURSION_DESIRED } else { 0 };

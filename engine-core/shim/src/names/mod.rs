@@ -12,7 +12,7 @@ mod message;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{WaitId, WaitIdOptions};
@@ -20,7 +20,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use self::forward::Forwards;
 use self::message::{DATAGRAM, Question, Wanted};
 use crate::failure::{Result, Step};
-use crate::hub::monotonic;
+use crate::hub::{monotonic, timespec};
 use crate::plan::Names;
 use crate::sys::{self, Forked};
 use crate::{init, namespaces, teardown};
@@ -56,17 +56,9 @@ impl Server {
     }
 
     fn start(names: &Names, net: BorrowedFd<'_>, sockets: Sockets) -> Result<Server> {
-        let monitor = Some(rustix::process::getpid());
-        namespaces::out_of_sight(|| match sys::clone(0, None).step("start", "the server of names")? {
-            Forked::Parent(process, _) => Ok(Server { process, since: monotonic(), sockets }),
-            Forked::Child => {
-                let served = init::guard().is_ok()
-                    // Or the monitor ended before it was asked to be told of that.
-                    && rustix::process::getppid() == monitor
-                    && serve(names, net, &sockets).is_some();
-                sys::exit(i32::from(!served))
-            }
-        })
+        let start = || child(|| serve(names, net, &sockets)).step("start", "the server of names");
+        let process = namespaces::out_of_sight(start)?;
+        Ok(Server { process, since: monotonic(), sockets })
     }
 
     /// Readable when it has ended, which it does only if it is killed, for want of memory say.
@@ -128,7 +120,6 @@ fn serve(names: &Names, net: BorrowedFd<'_>, Sockets { udp, tcp }: &Sockets) -> 
     sys::close_all_but(&[udp.as_fd(), tcp.as_fd()]).ok()?;
     sys::capset(0, 0, 0).ok()?;
     rustix::thread::set_no_new_privs(true).ok()?;
-    // A connection that is served to its end needs nobody to hear of it.
     let mut forwards = Forwards::default();
     let mut connections: Vec<OwnedFd> = Vec::new();
     let mut buffer = alloc::vec![0; LONGEST];
@@ -139,7 +130,7 @@ fn serve(names: &Names, net: BorrowedFd<'_>, Sockets { udp, tcp }: &Sockets) -> 
             let fds = ours.chain(connections.iter().map(AsFd::as_fd)).chain(forwards.sockets());
             let mut polled: Vec<PollFd<'_>> =
                 fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-            let timeout = deadline.map(|deadline| until(deadline, monotonic()));
+            let timeout = deadline.map(|deadline| timespec(deadline.saturating_sub(monotonic())));
             match rustix::event::poll(&mut polled, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return None,
@@ -194,16 +185,19 @@ fn accept(names: &Names, tcp: &OwnedFd, connections: &mut Vec<OwnedFd>) {
     if connections.len() >= CONNECTIONS {
         return;
     }
-    let server = Some(rustix::process::getpid());
-    match sys::clone(0, None) {
-        Ok(Forked::Parent(process, _)) => connections.push(process),
-        Ok(Forked::Child) => {
-            if init::guard().is_ok() && rustix::process::getppid() == server {
-                let _ = forward::converse(names, &client);
-            }
-            sys::exit(0)
+    connections.extend(child(|| forward::converse(names, &client)));
+}
+
+/// A child that does `work` and ends with this process.
+fn child(work: impl FnOnce() -> Option<()>) -> rustix::io::Result<OwnedFd> {
+    let parent = Some(rustix::process::getpid());
+    match sys::clone(0, None)? {
+        Forked::Parent(process, _) => Ok(process),
+        Forked::Child => {
+            // Or the parent ended before it was asked to be told of that.
+            let done = init::guard().is_ok() && rustix::process::getppid() == parent && work().is_some();
+            sys::exit(i32::from(!done))
         }
-        Err(_) => {}
     }
 }
 
@@ -242,10 +236,4 @@ fn answer(names: &Names, message: &[u8], limit: usize) -> Answer {
         addresses.rotate_left(turn);
     }
     Answer::Said(question.addresses(&addresses, limit))
-}
-
-/// The time from `now` to `deadline`.
-fn until(deadline: i64, now: i64) -> Timespec {
-    let nanos = deadline.saturating_sub(now).max(0);
-    Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 }
 }

@@ -35,16 +35,15 @@ pub(crate) struct Bridge(Arc<Inner>);
 struct Inner {
     /// The store's directory: noted on the bridges, to tell them from those of other stores of this host.
     root: PathBuf,
-    ruleset: Ruleset,
-    /// That of IPv6, for the networks that have it.
-    ruleset6: OnceLock<Ruleset>,
+    /// For each family, once there is a network that has it.
+    rulesets: [OnceLock<Ruleset>; 2],
 }
 
 impl Bridge {
     /// The driver for the store in the directory `root`.
     pub(crate) fn new(root: &Path) -> Bridge {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        Bridge(Arc::new(Inner { root, ruleset: Ruleset::new(Family::V4), ruleset6: OnceLock::new() }))
+        Bridge(Arc::new(Inner { root, rulesets: Default::default() }))
     }
 }
 
@@ -187,10 +186,7 @@ impl Inner {
     }
 
     fn ruleset(&self, family: Family) -> &Ruleset {
-        match family {
-            Family::V4 => &self.ruleset,
-            Family::V6 => self.ruleset6.get_or_init(|| Ruleset::new(family)),
-        }
+        self.rulesets[family as usize].get_or_init(|| Ruleset::new(family))
     }
 
     /// What is on the host; of IPv6 only if that is asked for.

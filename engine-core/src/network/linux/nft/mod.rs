@@ -12,7 +12,7 @@ mod ruleset;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 
@@ -26,7 +26,7 @@ use super::connection::{Connection, Refusal};
 use super::family::Family;
 use super::netlink::{Batch, attribute, attributes, descend, network_u32, text};
 use crate::error::{Error, ErrorKind, Result};
-use crate::network::driver::{Endpoint, NetworkPlan, PublishedPort};
+use crate::network::driver::{Endpoint, NAME_SERVER, NetworkPlan, PublishedPort};
 use crate::spec::Protocol;
 
 /// Another process may change the table between the look and the change; then look again, so often.
@@ -249,16 +249,15 @@ fn published_elements(endpoint: &Endpoint) -> impl Iterator<Item = Element> {
     })
 }
 
-/// Leads what a container asks of 127.0.0.11, port 53, to another port there: in its own network namespace, as
+/// Leads what a container asks of the server of names to another port there: in its own network namespace, as
 /// ports are published on the host.
 pub(super) fn redirect_names(port: u16) -> Option<Vec<u8>> {
-    const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
     const PORT: u16 = 53;
     let mut transaction = Transaction::new();
     ruleset::write_names(&mut transaction);
     for protocol in [Protocol::Udp, Protocol::Tcp] {
-        let key = address_port_key(SERVER, protocol.number(), PORT);
-        let value = Value::Bytes(target(SERVER, port));
+        let key = address_port_key(NAME_SERVER, protocol.number(), PORT);
+        let value = Value::Bytes(target(NAME_SERVER, port));
         transaction.add(&Element { table: ruleset::NAMES, set: PUBLISHED, key, value });
     }
     transaction.end().finish()
